@@ -1,0 +1,285 @@
+"""What was asked (`OrderTicket`) and what happened (`Order`). `Order.apply(event)` is the only door to a change."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+
+from domain.events import Commission, Fill, OrderEvent, Reason
+from domain.identifiers import Account, OrderId, Symbol
+from domain.lifecycle import TERMINAL, OrderEventType, OrderStatus, next_status
+from domain.numbers import Notional, Price, Quantity, add, divide_to_scale, multiply, plain, subtract
+
+Label = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,64}$")]
+"""Free text of the caller: printable ASCII, 1 to 64 characters. Data, never a format."""
+
+
+class OrderSide(StrEnum):
+    """Which way the base asset moves."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class OrderType(StrEnum):
+    """How the order meets the market."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop-limit"
+
+
+class TimeInForce(StrEnum):
+    """How long the venue keeps it. With `expires_at`, we end a GTC order ourselves at that time."""
+
+    GTC = "GTC"
+    IOC = "IOC"
+    FOK = "FOK"
+
+
+class TradingMode(StrEnum):
+    """Where an order goes. It carries the mode it was placed in for ever."""
+
+    PAPER = "paper"
+    SANDBOX = "sandbox"
+    LIVE = "live"
+
+
+class Frozen(BaseModel):
+    """Base of all values: immutable, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OrderTicket(Frozen):
+    """What a caller asks for. Figures are as asked, before any rounding.
+
+    `quantity` is in base units, `price` and `trigger_price` in quote units per base unit.
+    """
+
+    symbol: Symbol
+    side: OrderSide
+    order_type: OrderType
+    quantity: Quantity
+    price: Price | None = None
+    trigger_price: Price | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    post_only: bool = False
+    expires_at: AwareDatetime | None = None
+    strategy: Label | None = None
+    client_reference: Label | None = None
+
+    def fingerprint(self) -> str:
+        """Return a hash of everything asked: two tickets are the same ticket when their fingerprints are equal."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def summary(self) -> str:
+        """Say the ticket in one line: `BUY 0.1 BTC/USDT @ 61250 LIMIT GTC`."""
+        words = [self.side.upper(), plain(self.quantity), self.symbol]
+        if self.price is not None:
+            words += ["@", plain(self.price)]
+        if self.trigger_price is not None:
+            words += ["trigger", plain(self.trigger_price)]
+        words += [self.order_type.upper(), self.time_in_force]
+        if self.post_only:
+            words.append("POST-ONLY")
+        if self.expires_at is not None:
+            words.append(f"until {self.expires_at:%Y-%m-%d %H:%MZ}")
+        return " ".join(words)
+
+
+class Order(Frozen):
+    """What happened to a ticket so far. Amounts are cumulative over all attempts; `None` means not known yet."""
+
+    order_id: OrderId
+    account: Account
+    exchange: str
+    mode: TradingMode
+    ticket: OrderTicket
+    idempotency_key: str | None = None
+    quantity: Quantity
+    """Base units to be worked: the ticket's, rounded down to the step, or as amended."""
+    price: Price | None = None
+    trigger_price: Price | None = None
+    status: OrderStatus = OrderStatus.INITIALIZED
+    seq: int = 0
+    """Number of facts applied so far; rises by one with each."""
+    attempt: int = 0
+    client_order_id: str | None = None
+    venue_order_id: str | None = None
+    cum_qty: Quantity = Decimal(0)
+    cum_quote_qty: Notional = Decimal(0)
+    commissions: tuple[Commission, ...] = ()
+    cancel_requested: bool = False
+    amend_quantity: Quantity | None = None
+    """Total quantity that a running amendment asks for; the order's own `quantity` changes when it is replaced."""
+    amend_price: Price | None = None
+    reason: Reason | None = None
+    """Why it was denied, rejected, canceled or is in doubt; the latest such word."""
+    needs_attention: bool = False
+    replaced_qty: Quantity = Decimal(0)
+    """Base units filled by earlier attempts of an amended order."""
+    rounded_from: Quantity | None = None
+    """The quantity that was asked for, when it was rounded down to the venue's step."""
+    finalized: bool = False
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    closed_at: AwareDatetime | None = None
+
+    @property
+    def leaves_qty(self) -> Decimal:
+        """Base units still to be filled; zero once the order has ended."""
+        if self.status in TERMINAL:
+            return Decimal(0)
+        return max(subtract(self.quantity, self.cum_qty), Decimal(0))
+
+    @property
+    def avg_px(self) -> Decimal | None:
+        """Quote units per base unit over all fills; `None` before the first."""
+        return divide_to_scale(self.cum_quote_qty, self.cum_qty) if self.cum_qty > 0 else None
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether the order has ended."""
+        return self.status in TERMINAL
+
+    def apply(self, event: OrderEvent) -> Self:
+        """Return the order after the event.
+
+        Raises
+        ------
+        InvalidTransition
+            When the lifecycle has no row for (status, event type).
+        """
+        status = next_status(self.status, event.event_type)
+        changes: dict[str, object] = {
+            "status": status,
+            "seq": self.seq + 1,
+            "updated_at": event.ts_event,
+            **_CHANGES.get(event.event_type, _nothing_more)(self, event),
+        }
+        if event.reason is not None:
+            changes["reason"] = event.reason
+        if status in TERMINAL and self.status not in TERMINAL:
+            changes["closed_at"] = event.ts_event
+        return self.model_copy(update=changes)
+
+
+def _nothing_more(order: Order, event: OrderEvent) -> Mapping[str, object]:
+    return {}
+
+
+def _admitted(order: Order, event: OrderEvent) -> Mapping[str, object]:
+    """Take over the quantity that fits the instrument."""
+    if event.quantity is None or event.quantity == order.quantity:
+        return {}
+    return {"quantity": event.quantity, "rounded_from": order.quantity}
+
+
+def _submitted(order: Order, event: OrderEvent) -> Mapping[str, object]:
+    return {
+        "attempt": event.attempt,
+        "client_order_id": event.client_order_id,
+        "venue_order_id": None,
+        "needs_attention": False,
+    }
+
+
+def _known_to_venue(order: Order, event: OrderEvent) -> Mapping[str, object]:
+    known = {"needs_attention": False}
+    return {**known, "venue_order_id": event.venue_order_id} if event.venue_order_id else known
+
+
+def _filled(order: Order, event: OrderEvent) -> Mapping[str, object]:
+    fill = event.fill
+    if fill is None:
+        raise ValueError(f"{event.event_type} carries no fill")
+    return {
+        "cum_qty": add(order.cum_qty, fill.last_qty),
+        "cum_quote_qty": add(order.cum_quote_qty, multiply(fill.last_qty, fill.last_px)),
+        "commissions": _with_commission(order.commissions, fill),
+        **({} if order.venue_order_id else {"venue_order_id": fill.venue_order_id}),
+    }
+
+
+def _with_commission(commissions: tuple[Commission, ...], fill: Fill) -> tuple[Commission, ...]:
+    if fill.commission is None or fill.commission_asset is None:
+        return commissions
+    by_asset = {entry.asset: entry.amount for entry in commissions}
+    by_asset[fill.commission_asset] = add(by_asset.get(fill.commission_asset, Decimal(0)), fill.commission)
+    return tuple(Commission(asset=asset, amount=by_asset[asset]) for asset in sorted(by_asset))
+
+
+def _cancel_requested(order: Order, event: OrderEvent) -> Mapping[str, object]:
+    return {"cancel_requested": True}
+
+
+def _amend_requested(order: Order, event: OrderEvent) -> Mapping[str, object]:
+    return {"amend_quantity": event.quantity, "amend_price": event.price}
+
+
+def _replaced(order: Order, event: OrderEvent) -> Mapping[str, object]:
+    return {
+        "quantity": order.amend_quantity or order.quantity,
+        "price": order.amend_price or order.price,
+        "amend_quantity": None,
+        "amend_price": None,
+        "venue_order_id": None,
+        "replaced_qty": order.cum_qty,
+    }
+
+
+def _in_doubt(order: Order, event: OrderEvent) -> Mapping[str, object]:
+    return {"needs_attention": True}
+
+
+def _finalized(order: Order, event: OrderEvent) -> Mapping[str, object]:
+    return {"finalized": True}
+
+
+_CHANGES: Mapping[OrderEventType, Callable[[Order, OrderEvent], Mapping[str, object]]] = {
+    OrderEventType.ADMITTED: _admitted,
+    OrderEventType.SUBMITTED: _submitted,
+    OrderEventType.ACCEPTED: _known_to_venue,
+    OrderEventType.PARTIALLY_FILLED: _filled,
+    OrderEventType.FILLED: _filled,
+    OrderEventType.CANCEL_REQUESTED: _cancel_requested,
+    OrderEventType.AMEND_REQUESTED: _amend_requested,
+    OrderEventType.REPLACED: _replaced,
+    OrderEventType.SUBMIT_UNKNOWN: _in_doubt,
+    OrderEventType.FINALIZED: _finalized,
+}
+
+
+class OrderRequest(Frozen):
+    """A ticket with its name and its origin: what a workflow is started with."""
+
+    order_id: OrderId
+    account: Account
+    exchange: str
+    mode: TradingMode
+    ticket: OrderTicket
+    idempotency_key: str | None = None
+    requested_by: str = "anonymous"
+    requested_at: AwareDatetime
+
+    def new_order(self) -> Order:
+        """Make the order, with nothing recorded yet."""
+        ticket = self.ticket
+        return Order(
+            order_id=self.order_id,
+            account=self.account,
+            exchange=self.exchange,
+            mode=self.mode,
+            ticket=ticket,
+            idempotency_key=self.idempotency_key,
+            quantity=ticket.quantity,
+            price=ticket.price,
+            trigger_price=ticket.trigger_price,
+            created_at=self.requested_at,
+            updated_at=self.requested_at,
+        )

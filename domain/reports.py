@@ -1,0 +1,133 @@
+"""What a venue says before we believe it. Adapters make reports; `reconciliation.py` turns them into facts."""
+
+from enum import StrEnum
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from domain.events import Fill, Reason
+from domain.numbers import Amount, Notional, Price, Quantity
+
+
+class _Report(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class VenueOrderStatus(StrEnum):
+    """The venue's word. An adapter that meets a word it does not know raises, it never guesses."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    """Filled in full, as far as the venue's order record says."""
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
+class OrderReport(_Report):
+    """What the venue says of one order at one moment. `cum_qty` is `None` when it does not say."""
+
+    symbol: str
+    venue_order_id: str
+    client_order_id: str | None
+    status: VenueOrderStatus
+    quantity: Quantity | None = None
+    price: Price | None = None
+    cum_qty: Quantity | None = None
+    cum_quote_qty: Notional | None = None
+    trades: tuple[Fill, ...] = ()
+    """Trades that came with the report itself (Binance's FULL answer); may be fewer than there are."""
+    ts_event: AwareDatetime | None = None
+
+
+class OrderRef(_Report):
+    """How we ask for an order: by the venue's id where it is known, else by our client order id."""
+
+    symbol: str
+    client_order_id: str
+    venue_order_id: str | None = None
+
+
+class Submission(_Report):
+    """What is sent to the venue for one attempt: already rounded to the instrument, signed with `signed_at`."""
+
+    client_order_id: str
+    symbol: str
+    side: str
+    order_type: str
+    quantity: Quantity
+    price: Price | None = None
+    trigger_price: Price | None = None
+    time_in_force: str = "GTC"
+    post_only: bool = False
+    signed_at: AwareDatetime
+    """The journaled time that the request is signed with; the venue's validity window counts from it."""
+
+
+class SubmitVerdict(StrEnum):
+    """The four outcomes of a submit. Only evidence leads to the first three."""
+
+    ACCEPTED = "accepted"
+    """The venue named its order id."""
+    REFUSED = "refused"
+    """A proven refusal: on the venue's white list, or refused by the adapter before bytes left."""
+    NOT_SENT = "not_sent"
+    """Proven: no byte left this machine."""
+    UNKNOWN = "unknown"
+    """Everything else."""
+
+
+class SubmitOutcome(_Report):
+    """What came of one POST, with the evidence for the record. `report` is set when accepted, `reason` otherwise."""
+
+    verdict: SubmitVerdict
+    report: OrderReport | None = None
+    reason: Reason | None = None
+    retry_after_s: int = 0
+
+
+class Balance(_Report):
+    """The venue's word on one asset."""
+
+    asset: str
+    free: Amount
+    used: Amount
+    total: Amount
+
+
+class Ticker(_Report):
+    """Best prices and 24 h volume of a symbol. `None` where the venue gives none."""
+
+    symbol: str
+    bid: Price | None
+    ask: Price | None
+    last: Price | None
+    base_volume: Quantity | None = None
+    ts_event: AwareDatetime
+
+
+class BookLevel(_Report):
+    """One price of the public order book."""
+
+    price: Price
+    quantity: Quantity
+
+
+class OrderBook(_Report):
+    """The public order book, best price first."""
+
+    symbol: str
+    bids: tuple[BookLevel, ...]
+    asks: tuple[BookLevel, ...]
+    ts_event: AwareDatetime
+
+
+class VenueStatus(_Report):
+    """How the venue answers us at this moment."""
+
+    reachable: bool
+    markets_count: int
+    latency_ms: int | None
+    clock_skew_ms: int | None
+    last_error: str | None = None
+    rate_budget_used: int | None = None
+    """Request weight of the running minute, as the venue counts it, where it tells."""
