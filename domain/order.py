@@ -256,25 +256,23 @@ _CHANGES: Mapping[OrderEventType, Callable[[Order, OrderEvent], Mapping[str, obj
 
 
 class OrderRequest(Frozen):
-    """A ticket with its name and its origin: what a workflow is started with."""
+    """A ticket with its name and its origin: what a workflow is started with. The mode is the worker's to say."""
 
     order_id: OrderId
     account: Account
-    exchange: str
-    mode: TradingMode
     ticket: OrderTicket
     idempotency_key: str | None = None
     requested_by: str = "anonymous"
     requested_at: AwareDatetime
 
-    def new_order(self) -> Order:
+    def new_order(self, *, exchange: str, mode: TradingMode) -> Order:
         """Make the order, with nothing recorded yet."""
         ticket = self.ticket
         return Order(
             order_id=self.order_id,
             account=self.account,
-            exchange=self.exchange,
-            mode=self.mode,
+            exchange=exchange,
+            mode=mode,
             ticket=ticket,
             idempotency_key=self.idempotency_key,
             quantity=ticket.quantity,

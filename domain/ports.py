@@ -24,7 +24,7 @@ from domain.reports import (
     Ticker,
     VenueStatus,
 )
-from domain.risk import Answer, Validated
+from domain.risk import AccountTerms, Answer, Validated
 
 LastLook = Callable[[], Awaitable[bool]]
 """Asked just before the bytes leave; false means: do not send. It is a compare-and-set in the ledger."""
@@ -143,14 +143,16 @@ class RecordedEvent(Frozen):
 class OrderStore(Protocol):
     """The ledger as the order's life writes it. Each method is one transaction. Raises `StoreUnavailable`."""
 
-    async def admit(self, request: OrderRequest, validated: Validated, *, now: datetime) -> Admission:
+    async def admit(
+        self, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
+    ) -> Admission:
         """Record the intent and its decision: order, limits by conditional update, reservation, facts.
 
         An order that is recorded already is returned as it stands. A denied one is recorded as DENIED. UNAVAILABLE
         records nothing. Raises `IdempotencyConflict` when the id belongs to another ticket.
         """
 
-    async def deny(self, request: OrderRequest, reason: Reason, *, now: datetime) -> Order:
+    async def deny(self, request: OrderRequest, reason: Reason, *, terms: AccountTerms, now: datetime) -> Order:
         """Record an order that was denied, also for lack of data. An order that is recorded is returned as it is."""
 
     async def open_attempt(self, account: str, order_id: str, *, worker: str, now: datetime) -> Attempt:
@@ -161,7 +163,7 @@ class OrderStore(Protocol):
         """
 
     async def pass_last_look(self, attempt: Attempt, *, now: datetime) -> bool:
-        """Compare-and-set just before the bytes leave. False when the token is void, a cancel or the kill switch came."""
+        """Compare-and-set just before the bytes leave. False: token void, expired, cancel asked for, or kill switch on."""
 
     async def void_attempt(self, attempt: Attempt, *, reason: Reason, now: datetime) -> Order | None:
         """Take an attempt back that no sender has passed its last look with. `None` when one has: then look it up."""

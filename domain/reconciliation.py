@@ -1,7 +1,7 @@
 """How a venue's report becomes facts of ours. The one place where something is believed.
 
-Proof obligations: a trade is counted once (its key); nothing is cut or summed in silence (a trade beyond the quantity is
-a case); an order ends only when its trades add up to what the venue itself says was filled.
+Proof obligations: a trade is counted once (its key); nothing is cut or summed in silence (a trade beyond the
+quantity is a case); an order ends only when its trades add up to what the venue itself says was filled.
 """
 
 from collections.abc import Iterable

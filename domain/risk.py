@@ -9,7 +9,8 @@ from enum import StrEnum
 from domain.events import Reason
 from domain.instrument import Instrument, NormalTicket, deny, notional_denial
 from domain.numbers import Notional, Price, Quantity, add, multiply
-from domain.order import Frozen, OrderSide, OrderTicket, OrderType
+from domain.identifiers import Account
+from domain.order import Frozen, OrderSide, OrderTicket, OrderType, TradingMode
 
 MARKET_BUY_BUFFER = Decimal("0.01")
 """A market buy reserves this share more than the reference price says, for the book may move before it arrives."""
@@ -32,6 +33,15 @@ class Limits(Frozen):
     max_order_quantity: Quantity | None = None
     """Base units of one order."""
     allowed_symbols: tuple[str, ...] = ()
+
+
+class AccountTerms(Frozen):
+    """What the configuration says of an account: its venue, its mode and its limits. Only the worker's counts."""
+
+    account: Account
+    exchange: str
+    mode: TradingMode
+    limits: Limits = Limits()
 
 
 class Exposure(Frozen):
@@ -74,8 +84,8 @@ def check(ticket: OrderTicket, validated: Validated, *, exposure: Exposure, limi
     """Check a ticket that fits its instrument. Asks the most certain reasons first."""
     normal, instrument = validated.normal, validated.instrument
     if normal is None or instrument is None:
-        reason = validated.denial or deny("INSTRUMENT_UNKNOWN", "the venue's rules for the symbol are not known")
-        return Decision(answer=Answer.DENY, reason=reason)
+        unfit = validated.denial or deny("INSTRUMENT_UNKNOWN", "the venue's rules for the symbol are not known")
+        return Decision(answer=Answer.DENY, reason=unfit)
     if exposure.kill_reason is not None:
         return _denied("KILL_SWITCH_ON", f"the kill switch is on: {exposure.kill_reason}")
     if limits.allowed_symbols and ticket.symbol not in limits.allowed_symbols:

@@ -1,0 +1,87 @@
+"""What a client may send to an order and see of it. Messages are frozen, one object in, one out, and only grow."""
+
+from enum import StrEnum
+
+from domain.numbers import Price, Quantity
+from domain.order import Frozen, Order, OrderRequest
+from domain.ports import Notice
+
+ORDER_WORKFLOW = "order"
+"""Workflow type of an order, as the Web UI shows it."""
+FEED_WORKFLOW = "account-feed"
+"""Workflow type of an account's feed."""
+
+
+class Stage(StrEnum):
+    """Where in its life an order is: the five stages and their end."""
+
+    VALIDATE = "validate"
+    RISK_CHECK = "risk_check"
+    SUBMIT = "submit"
+    POLL_FILL = "poll_fill"
+    PERSIST = "persist"
+    DONE = "done"
+
+
+class OrderInput(Frozen):
+    """What an order's workflow starts with. `adopt` is set when the ledger has the order already: it is taken over."""
+
+    request: OrderRequest
+    adopt: Order | None = None
+
+
+class PlaceOrder(Frozen):
+    """Argument of the update `place`. Answers when the venue has answered, or, with `wait_final`, at the end."""
+
+    request: OrderRequest
+    wait_final: bool = False
+
+
+class CancelOrder(Frozen):
+    """Argument of the update `request_cancel` and of the signal `cancel`."""
+
+    requested_by: str = "anonymous"
+    because: str = "asked for"
+
+
+class AmendOrder(Frozen):
+    """Argument of the update `amend`: new total quantity and new price; what is left out stays as it is."""
+
+    quantity: Quantity | None = None
+    price: Price | None = None
+    requested_by: str = "anonymous"
+
+
+class OrderView(Frozen):
+    """What an order's workflow shows. `order` is `None` while nothing is recorded yet."""
+
+    order_id: str
+    account: str
+    workflow_id: str
+    stage: Stage
+    order: Order | None
+
+
+class OrderResult(Frozen):
+    """What an order's workflow returns: the order as it ended."""
+
+    order: Order
+
+
+class FeedInput(Frozen):
+    """What an account's feed starts with."""
+
+    account: str
+
+
+__all__ = [
+    "AmendOrder",
+    "CancelOrder",
+    "FeedInput",
+    "Notice",
+    "OrderInput",
+    "OrderResult",
+    "OrderView",
+    "PlaceOrder",
+    "Stage",
+]
