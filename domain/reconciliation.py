@@ -15,6 +15,9 @@ from domain.numbers import add, subtract
 from domain.order import Frozen, Order
 from domain.reports import OrderReport, VenueOrderStatus
 
+DEADLINE_REACHED = "DEADLINE_REACHED"
+"""Reason code of a cancel that we ask for because the order's own deadline has passed: it ends EXPIRED."""
+
 _UNSEEN_AT_VENUE = (OrderStatus.SUBMITTED, OrderStatus.IN_DOUBT)
 _ENDINGS = {
     VenueOrderStatus.CANCELED: OrderEventType.CANCELED,
@@ -111,6 +114,8 @@ class _Believer:
         ending = _ENDINGS[report.status]
         if ending is OrderEventType.REJECTED and order.status is OrderStatus.PARTIALLY_FILLED:
             ending = OrderEventType.CANCELED
+        if ending is OrderEventType.CANCELED and order.reason is not None and order.reason.code == DEADLINE_REACHED:
+            ending = OrderEventType.EXPIRED
         self.add(ending, reason=None if order.cancel_requested else _ended_by_venue(report))
 
 

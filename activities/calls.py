@@ -1,0 +1,66 @@
+"""What a workflow hands to an activity: frozen, one object in, and only growing."""
+
+from pydantic import AwareDatetime
+
+from domain.events import Reason
+from domain.lifecycle import OrderEventType
+from domain.numbers import Price, Quantity
+from domain.order import Frozen, OrderRequest
+from domain.risk import Validated
+
+
+class RiskCall(Frozen):
+    """Argument of `risk_check`."""
+
+    request: OrderRequest
+    validated: Validated
+
+
+class DenyCall(Frozen):
+    """Argument of `deny`."""
+
+    request: OrderRequest
+    reason: Reason
+
+
+class OrderCall(Frozen):
+    """Names one order."""
+
+    account: str
+    order_id: str
+
+
+class CancelCall(OrderCall):
+    """Argument of `cancel`. Without a reason only the present attempt is taken back, to be replaced."""
+
+    reason: Reason | None = None
+
+
+class EndCall(OrderCall):
+    """Argument of `end_unsent`."""
+
+    event_type: OrderEventType
+    reason: Reason
+
+
+class AmendCall(OrderCall):
+    """Argument of `request_amend`: new total quantity in base units and new price."""
+
+    quantity: Quantity
+    price: Price
+    requested_by: str
+
+
+class FollowCall(Frozen):
+    """Argument of `follow_account`."""
+
+    account: str
+
+
+class Followed(Frozen):
+    """What one stretch of following an account came to, for the history's reader."""
+
+    rounds: int
+    reports: int
+    notices: int
+    until: AwareDatetime

@@ -1,0 +1,47 @@
+"""Domain error to Temporal failure: the only such translation, and the only place where retry is decided."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from domain.errors import ExecutionError, RateLimited
+
+HEARTBEAT_INTERVAL_S = 1
+"""Well below the heartbeat timeout, so that a dead worker is noticed in seconds and a live one never doubted."""
+FIRST_BEAT_AFTER_S = 0.5
+"""Most activities are over by then, and cost no heartbeat at all."""
+
+
+def to_failure(error: ExecutionError) -> ApplicationError:
+    """Translate an error of ours: its code is the type, and its numbers are the details."""
+    return ApplicationError(
+        error.message,
+        {"code": error.code, "numbers": error.numbers, "what_to_do": error.what_to_do},
+        type=error.code,
+        non_retryable=not error.retryable,
+        next_retry_delay=timedelta(seconds=error.retry_after_s) if isinstance(error, RateLimited) else None,
+        category=ApplicationErrorCategory.BENIGN if error.retryable else ApplicationErrorCategory.UNSPECIFIED,
+    )
+
+
+@asynccontextmanager
+async def in_activity() -> AsyncIterator[None]:
+    """Frame of every activity: heartbeats while it runs, and errors of ours leave it translated."""
+    beating = asyncio.create_task(_beat())
+    try:
+        yield
+    except ExecutionError as error:
+        raise to_failure(error) from error
+    finally:
+        beating.cancel()
+
+
+async def _beat() -> None:
+    await asyncio.sleep(FIRST_BEAT_AFTER_S)
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(HEARTBEAT_INTERVAL_S)

@@ -1,0 +1,164 @@
+"""Follows an account at its venue: one look for all its orders, facts into the ledger, and the news to each order.
+
+The number of venue calls does not grow with the number of open orders: one list of open orders, and the trades of each
+symbol that has any. Only an order that left the list costs a call of its own, once.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from temporalio import activity
+
+from activities.calls import FollowCall, Followed
+from activities.failures import in_activity
+from domain.errors import ExecutionError, UnknownAccount
+from domain.events import Fill
+from domain.lifecycle import OrderStatus
+from domain.numbers import subtract
+from domain.order import Frozen, Order
+from domain.ports import Exchange, OrderNotifier, OrderStore
+from domain.reports import OrderRef, OrderReport
+
+FOLLOW_STRETCH = timedelta(minutes=15)
+"""One activity follows for this long and returns, so that a rolling deployment moves the feed on its own."""
+NOTICES_PER_ROUND = 200
+FAILURE_PAUSE_MAX_S = 30.0
+
+
+class FeedPace(Frozen):
+    """How often the venue is asked, in seconds."""
+
+    open_interval_s: float = 1.0
+    """With orders at the venue."""
+    idle_interval_s: float = 30.0
+    """Without any; also the interval of the balances."""
+
+
+class FeedActivities:
+    """The activity behind `AccountFeedWorkflow`."""
+
+    def __init__(
+        self,
+        store: OrderStore,
+        *,
+        exchanges: Mapping[str, Exchange],
+        notifier: OrderNotifier,
+        pace: FeedPace,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._exchanges = exchanges
+        self._notifier = notifier
+        self._pace = pace
+        self._clock = clock
+
+    @activity.defn(name="follow_account")
+    async def follow_account(self, call: FollowCall) -> Followed:
+        """Follow until the stretch is over or the worker shuts down. Weather is waited out, never raised."""
+        async with in_activity():
+            if call.account not in self._exchanges:
+                raise UnknownAccount(f"this worker does not serve account {call.account!r}")
+            follower = _Follower(self._store, self._exchanges[call.account], self._notifier, self._pace, call.account)
+            until = self._clock() + FOLLOW_STRETCH
+            shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
+            pause_s = 0.0
+            try:
+                while self._clock() < until and not shutdown.done():
+                    try:
+                        await follower.round(self._clock())
+                        pause_s = self._pace.open_interval_s
+                    except ExecutionError as error:
+                        pause_s = min(max(pause_s * 2, self._pace.open_interval_s), FAILURE_PAUSE_MAX_S)
+                        activity.logger.warning(
+                            "feed_round_failed", extra={"account": call.account, "code": error.code, "text": str(error)}
+                        )
+                    await asyncio.wait({shutdown}, timeout=pause_s)
+            finally:
+                shutdown.cancel()
+            return Followed(
+                rounds=follower.rounds, reports=follower.reports, notices=follower.notices, until=self._clock()
+            )
+
+
+class _Follower:
+    """One stretch of following one account: what was asked when, and how far the trades were read."""
+
+    def __init__(
+        self, store: OrderStore, exchange: Exchange, notifier: OrderNotifier, pace: FeedPace, account: str
+    ) -> None:
+        self._store = store
+        self._exchange = exchange
+        self._notifier = notifier
+        self._pace = pace
+        self._account = account
+        self._balances_at: datetime | None = None
+        self.rounds = 0
+        self.reports = 0
+        self.notices = 0
+
+    async def round(self, now: datetime) -> None:
+        """Look once: working orders first, so that an order placed meanwhile is not taken for a missing one."""
+        working = [order for order in await self._store.working_orders(self._account) if _is_ours_to_follow(order)]
+        if working:
+            await self._follow(working, now)
+        if self._balances_at is None or (now - self._balances_at).total_seconds() >= self._pace.idle_interval_s:
+            balances = await self._exchange.fetch_balances()
+            await self._store.record_balances(self._account, balances, asked_at=now)
+            self._balances_at = now
+        await self._tell()
+        self.rounds += 1
+
+    async def _follow(self, working: Sequence[Order], now: datetime) -> None:
+        reports = {(r.symbol, r.venue_order_id): r for r in await self._exchange.fetch_open_orders()}
+        moved: list[tuple[Order, OrderReport | None]] = []
+        for order in working:
+            report = reports.get((order.ticket.symbol, order.venue_order_id or ""))
+            if report is None or report.cum_qty is None or report.cum_qty != _attempt_qty(order):
+                moved.append((order, report))
+        for symbol in sorted({order.ticket.symbol for order, _ in moved}):
+            mine = [(order, report) for order, report in moved if order.ticket.symbol == symbol]
+            await self._believe(symbol, mine, now)
+
+    async def _believe(self, symbol: str, moved: Sequence[tuple[Order, OrderReport | None]], now: datetime) -> None:
+        since = min(order.updated_at for order, _ in moved) - timedelta(seconds=60)
+        trades = await self._exchange.fetch_trades(symbol, since=since)
+        for order, report in moved:
+            if report is None:
+                report = await self._exchange.fetch_order(_ref(order))
+                if report is None:
+                    continue
+            own: Sequence[Fill] = [fill for fill in trades if fill.venue_order_id == report.venue_order_id]
+            known = sum((fill.last_qty for fill in own), Decimal(0))
+            if report.cum_qty is not None and known < report.cum_qty:
+                own = await self._exchange.fetch_order_trades(
+                    _ref(order), since=order.created_at - timedelta(minutes=1)
+                )
+            await self._store.record_report(order.account, order.order_id, report, trades=own, now=now)
+            self.reports += 1
+
+    async def _tell(self) -> None:
+        notices = await self._store.pending_notices(self._account, limit=NOTICES_PER_ROUND)
+        for notice in notices:
+            await self._notifier.notify(notice)
+        if notices:
+            await self._store.mark_notified(self._account, notices)
+            self.notices += len(notices)
+
+
+def _is_ours_to_follow(order: Order) -> bool:
+    """An order whose outcome is not known belongs to its own workflow, which resolves it by proof."""
+    return order.status not in (OrderStatus.SUBMITTED, OrderStatus.IN_DOUBT) and order.venue_order_id is not None
+
+
+def _attempt_qty(order: Order) -> Decimal:
+    return subtract(order.cum_qty, order.replaced_qty)
+
+
+def _ref(order: Order) -> OrderRef:
+    return OrderRef(
+        symbol=order.ticket.symbol,
+        client_order_id=order.client_order_id or order.order_id,
+        venue_order_id=order.venue_order_id,
+    )

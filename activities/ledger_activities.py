@@ -1,0 +1,78 @@
+"""The steps that touch only our ledger: risk check, denial, amendment, ending and persisting. Queue `orders`."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from temporalio import activity
+
+from activities.calls import AmendCall, DenyCall, EndCall, OrderCall, RiskCall
+from activities.failures import in_activity
+from domain.errors import UnknownAccount
+from domain.order import Order
+from domain.ports import Admission, OrderStore
+from domain.risk import AccountTerms
+
+
+class LedgerActivities:
+    """Activities over the `OrderStore` port.
+
+    Parameters
+    ----------
+    terms
+        What the configuration says of each account, by its name.
+    clock
+        Gives the time, UTC; the only place of this class that knows it.
+    """
+
+    def __init__(self, store: OrderStore, *, terms: Mapping[str, AccountTerms], clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._terms = terms
+        self._clock = clock
+
+    @activity.defn(name="risk_check")
+    async def risk_check(self, call: RiskCall) -> Admission:
+        """Decide and record the intent in one transaction: limits, reservation, order, facts."""
+        async with in_activity():
+            terms = self._terms_of(call.request.account)
+            return await self._store.admit(call.request, call.validated, terms=terms, now=self._clock())
+
+    @activity.defn(name="deny")
+    async def deny(self, call: DenyCall) -> Order:
+        """Record an order that is denied for lack of an answer; nothing was sent."""
+        async with in_activity():
+            terms = self._terms_of(call.request.account)
+            return await self._store.deny(call.request, call.reason, terms=terms, now=self._clock())
+
+    @activity.defn(name="request_amend")
+    async def request_amend(self, call: AmendCall) -> Order:
+        """Record new figures and reserve for the worse of old and new."""
+        async with in_activity():
+            return await self._store.request_amend(
+                call.account,
+                call.order_id,
+                quantity=call.quantity,
+                price=call.price,
+                requested_by=call.requested_by,
+                now=self._clock(),
+            )
+
+    @activity.defn(name="end_unsent")
+    async def end_unsent(self, call: EndCall) -> Order:
+        """End an order of which nothing is at the venue."""
+        async with in_activity():
+            return await self._store.end_unsent(
+                call.account, call.order_id, event_type=call.event_type, reason=call.reason, now=self._clock()
+            )
+
+    @activity.defn(name="persist")
+    async def persist(self, call: OrderCall) -> Order:
+        """Write the final facts once: reservation released, attempt closed."""
+        async with in_activity():
+            return await self._store.finalize(call.account, call.order_id, now=self._clock())
+
+    def _terms_of(self, account: str) -> AccountTerms:
+        try:
+            return self._terms[account]
+        except KeyError:
+            known = ", ".join(sorted(self._terms))
+            raise UnknownAccount(f"no account {account!r} is configured here; there are: {known}") from None

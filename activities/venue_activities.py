@@ -1,0 +1,187 @@
+"""The steps that touch the venue: validate, submit, cancel, look up. Queue `venue-{account}`.
+
+The exactly-once protocol, with its proof obligations:
+
+1. One POST per attempt row. Only the caller that opened the row (`fresh`) may send; whoever finds it looks instead.
+2. Nobody sends after the row was given up. The last look is a compare-and-set on the row's token just before the bytes
+   leave; voiding the row is a compare-and-set against it. One of the two wins, in the ledger.
+3. Nothing is concluded without evidence. A venue order id is acceptance, a white-listed answer is refusal, no byte sent is
+   not sent; the rest is IN_DOUBT, and is looked up until found or until the venue's time fence has passed.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from temporalio import activity
+
+from activities.calls import CancelCall, OrderCall
+from activities.failures import in_activity
+from domain.errors import OrderClosed, UnknownAccount, VenueError
+from domain.events import Reason
+from domain.instrument import deny, normalize
+from domain.lifecycle import AT_VENUE, OrderStatus
+from domain.order import Order, OrderRequest, OrderSide, OrderType
+from domain.ports import Attempt, Exchange, OrderStore
+from domain.reports import OrderRef, SubmitOutcome, SubmitVerdict
+from domain.risk import Validated
+
+TRADES_OVERLAP = timedelta(seconds=60)
+"""Trades are read from this long before an order was sent, for the venue's clock is not ours."""
+
+
+class VenueActivities:
+    """Activities over the `Exchange` port of each account that this worker serves."""
+
+    def __init__(
+        self,
+        store: OrderStore,
+        *,
+        exchanges: Mapping[str, Exchange],
+        identity: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._exchanges = exchanges
+        self._identity = identity
+        self._clock = clock
+
+    @activity.defn(name="validate")
+    async def validate(self, request: OrderRequest) -> Validated:
+        """Fit the ticket to the venue's rules and find what it would cost now. Nothing is recorded."""
+        async with in_activity():
+            exchange = self._exchange(request.account)
+            instrument = (await exchange.instruments()).get(request.ticket.symbol)
+            if instrument is None:
+                return Validated(denial=deny("SYMBOL_UNKNOWN", f"the venue does not list {request.ticket.symbol}"))
+            if not instrument.active:
+                return Validated(denial=deny("SYMBOL_NOT_TRADING", f"{request.ticket.symbol} is not trading now"))
+            normal = normalize(request.ticket, instrument, now=self._clock())
+            if isinstance(normal, Reason):
+                return Validated(denial=normal, instrument=instrument)
+            reference_price = None
+            if request.ticket.order_type is OrderType.MARKET:
+                reference_price = await self._reference_price(exchange, request)
+            return Validated(normal=normal, instrument=instrument, reference_price=reference_price)
+
+    @activity.defn(name="submit")
+    async def submit(self, call: OrderCall) -> Order:
+        """Journal, sign, send once; what came of it is recorded before this returns."""
+        async with in_activity():
+            try:
+                attempt = await self._store.open_attempt(
+                    call.account, call.order_id, worker=self._identity, now=self._clock()
+                )
+            except OrderClosed:
+                return await self._store.order(call.account, call.order_id)
+            if not attempt.fresh:
+                return await self._give_up_unsent_or_doubt(attempt)
+            outcome = await self._exchange(call.account).submit(
+                attempt.submission, last_look=lambda: self._store.pass_last_look(attempt, now=self._clock())
+            )
+            return await self._store.record_outcome(attempt, outcome, now=self._clock())
+
+    @activity.defn(name="look_up")
+    async def look_up(self, call: OrderCall) -> Order:
+        """Ask the venue for the order and believe what it says. In doubt, conclude only with proof."""
+        async with in_activity():
+            order = await self._store.order(call.account, call.order_id)
+            if order.status not in AT_VENUE:
+                return order
+            attempt = await self._store.current_attempt(call.account, call.order_id)
+            if attempt is None:
+                return order
+            if not attempt.may_have_left:
+                return await self._give_up_unsent_or_doubt(attempt)
+            return await self._look(order, attempt)
+
+    @activity.defn(name="cancel")
+    async def cancel(self, call: CancelCall) -> Order:
+        """Record the wish, ask the venue to cancel, and look at what became of the order.
+
+        A refused, lost or late cancel says nothing: the order's state comes from looking alone.
+        """
+        async with in_activity():
+            if call.reason is not None:
+                order = await self._store.request_cancel(
+                    call.account, call.order_id, reason=call.reason, now=self._clock()
+                )
+            else:
+                order = await self._store.order(call.account, call.order_id)
+            attempt = await self._store.current_attempt(call.account, call.order_id)
+            if order.status is not OrderStatus.PENDING_CANCEL or attempt is None:
+                return order
+            try:
+                hint = await self._exchange(call.account).cancel(_ref(order, attempt))
+            except VenueError as error:
+                activity.logger.info("cancel_unanswered", extra={"order_id": call.order_id, "code": error.code})
+            else:
+                if hint is not None:
+                    activity.logger.info("cancel_refused", extra={"order_id": call.order_id, "code": hint.code})
+            return await self._look(order, attempt)
+
+    async def _give_up_unsent_or_doubt(self, attempt: Attempt) -> Order:
+        """Take back an attempt that another run opened; if its bytes may have left, it is in doubt."""
+        reason = deny("SENDER_LOST", "the worker that opened the attempt ended before it could say what came of it")
+        order = await self._store.void_attempt(attempt, reason=reason, now=self._clock())
+        if order is not None:
+            return order
+        outcome = SubmitOutcome(verdict=SubmitVerdict.UNKNOWN, reason=reason)
+        return await self._store.record_outcome(attempt, outcome, now=self._clock())
+
+    async def _look(self, order: Order, attempt: Attempt) -> Order:
+        exchange = self._exchange(order.account)
+        asked_at = self._clock()
+        report = await exchange.fetch_order(_ref(order, attempt))
+        if report is None:
+            return await self._absent(order, attempt, exchange, asked_at=asked_at)
+        ref = OrderRef(
+            symbol=report.symbol,
+            client_order_id=attempt.client_order_id,
+            venue_order_id=report.venue_order_id,
+        )
+        trades = report.trades
+        if report.cum_qty is None or sum((t.last_qty for t in trades), Decimal(0)) < report.cum_qty:
+            trades = tuple(await exchange.fetch_order_trades(ref, since=attempt.signed_at - TRADES_OVERLAP))
+        notice = await self._store.record_report(
+            order.account, order.order_id, report, trades=trades, now=self._clock()
+        )
+        await self._store.mark_notified(order.account, [notice])
+        return notice.order
+
+    async def _absent(self, order: Order, attempt: Attempt, exchange: Exchange, *, asked_at: datetime) -> Order:
+        """The venue says it has no such order: proof only once its time fence had passed when we asked."""
+        fence_s = exchange.time_fence_s()
+        if order.status is OrderStatus.SUBMITTED:
+            reason = deny("OUTCOME_UNKNOWN", "the venue does not show the order yet")
+            outcome = SubmitOutcome(verdict=SubmitVerdict.UNKNOWN, reason=reason)
+            order = await self._store.record_outcome(attempt, outcome, now=self._clock())
+        if order.status is not OrderStatus.IN_DOUBT or fence_s is None:
+            return order
+        if asked_at < attempt.signed_at + timedelta(seconds=fence_s):
+            return order
+        reason = deny(
+            "NEVER_PLACED",
+            "the venue's time fence has passed and it has no such order",
+            signed_at=attempt.signed_at.isoformat(),
+            asked_at=asked_at.isoformat(),
+            time_fence_s=str(fence_s),
+        )
+        return await self._store.record_never_placed(attempt, reason=reason, now=self._clock())
+
+    async def _reference_price(self, exchange: Exchange, request: OrderRequest) -> Decimal | None:
+        ticker = await exchange.fetch_ticker(request.ticket.symbol)
+        best = ticker.ask if request.ticket.side is OrderSide.BUY else ticker.bid
+        return best or ticker.last
+
+    def _exchange(self, account: str) -> Exchange:
+        try:
+            return self._exchanges[account]
+        except KeyError:
+            raise UnknownAccount(f"this worker does not serve account {account!r}") from None
+
+
+def _ref(order: Order, attempt: Attempt) -> OrderRef:
+    return OrderRef(
+        symbol=order.ticket.symbol, client_order_id=attempt.client_order_id, venue_order_id=order.venue_order_id
+    )

@@ -1,0 +1,64 @@
+"""Every timeout, retry policy and limit of the workflows, each with its reason."""
+
+from datetime import timedelta
+from typing import Final
+
+from temporalio.common import RetryPolicy
+
+TASK_TIMEOUT: Final = timedelta(seconds=5)
+"""A workflow task of a dead worker is given to another after this long."""
+
+HEARTBEAT_TIMEOUT: Final = timedelta(seconds=3)
+"""A worker killed with -9 is noticed after this long; activities beat every second."""
+
+LEDGER_TIMEOUT: Final = timedelta(seconds=15)
+"""One attempt of a ledger transaction: above the database's own statement timeout, so the database speaks first."""
+
+VENUE_TIMEOUT: Final = timedelta(seconds=40)
+"""One attempt at the venue: above the client's own timeout of 10 s for each of the calls that a step makes."""
+
+UNTIL_DONE: Final = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=5)
+)
+"""For steps that must happen. They are idempotent, and an outage of ours or theirs must not lose an order."""
+
+VALIDATE_PATIENCE: Final = timedelta(seconds=20)
+"""How long `validate` may look for the venue's rules before the order is denied for lack of data: nothing was sent."""
+
+RISK_PATIENCE: Final = timedelta(seconds=15)
+"""How long UNAVAILABLE is asked again before the order is denied for lack of data: nothing was sent."""
+
+RISK_RETRY: Final = timedelta(seconds=1)
+"""Pause between two askings of an unavailable gate."""
+
+SUBMIT_ATTEMPTS_MAX: Final = 5
+"""Attempts that are proven unsent or never placed before the order is given up. A venue that is down stays down."""
+
+SUBMIT_PAUSE_MAX: Final = timedelta(seconds=8)
+"""Longest pause between two attempts; it doubles from half a second."""
+
+DOUBT_PAUSE_FIRST: Final = timedelta(seconds=1)
+DOUBT_PAUSE_MAX: Final = timedelta(seconds=30)
+"""In doubt the venue is asked again after 1 s, 2 s, 4 s … 30 s: soon while it may become visible, rarely later."""
+
+CANCEL_PAUSE_FIRST: Final = timedelta(milliseconds=500)
+CANCEL_PAUSE_MAX: Final = timedelta(seconds=30)
+"""A cancel that the venue has not carried out is asked for again, until the venue's word is final."""
+
+SELF_CHECK_SOON: Final = timedelta(seconds=30)
+"""An order that should be over at once (market, IOC, FOK) looks for itself after this long."""
+
+SELF_CHECK: Final = timedelta(hours=6)
+"""A resting order looks for itself this rarely; the account's feed tells it everything. 28 looks a week."""
+
+CANCEL_ANSWER_WITHIN: Final = timedelta(seconds=20)
+"""How long an update waits for the venue's final word before it answers with the state as it is."""
+
+FOLLOW_HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)
+"""A feed whose worker died is taken over after this long."""
+
+FOLLOW_TIMEOUT: Final = timedelta(hours=1)
+"""One stretch of following; it ends by itself well before."""
+
+FOLLOW_STRETCHES: Final = 50
+"""Stretches before the feed continues as new, so that its history stays short."""

@@ -1,0 +1,153 @@
+"""The steps of an order's life as calls of activities: which queue, which limits, which words in the Web UI.
+
+One function a step, so that `order_workflow.py` reads as a life and not as a list of options.
+"""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.calls import AmendCall, CancelCall, DenyCall, EndCall, OrderCall, RiskCall
+    from activities.ledger_activities import LedgerActivities
+    from activities.venue_activities import VenueActivities
+    from domain.events import Reason
+    from domain.identifiers import venue_queue
+    from domain.lifecycle import OrderEventType
+    from domain.numbers import Price, Quantity
+    from domain.order import Order, OrderRequest
+    from domain.ports import Admission
+    from domain.risk import Validated
+    from workflows import policies
+    from workflows.order_display import step_summary
+
+
+async def validate(request: OrderRequest) -> Validated:
+    """Fit the ticket to the venue's rules. Raises `ActivityError` when the venue gives none in time."""
+    return await workflow.execute_activity_method(
+        VenueActivities.validate,
+        request,
+        task_queue=venue_queue(request.account),
+        start_to_close_timeout=policies.VENUE_TIMEOUT,
+        schedule_to_close_timeout=policies.VALIDATE_PATIENCE,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNTIL_DONE,
+        summary=step_summary("validate", request.ticket),
+    )
+
+
+async def risk_check(request: OrderRequest, validated: Validated) -> Admission:
+    """Ask the gate once, and record the intent unless it is unavailable."""
+    return await workflow.execute_activity_method(
+        LedgerActivities.risk_check,
+        RiskCall(request=request, validated=validated),
+        start_to_close_timeout=policies.LEDGER_TIMEOUT,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNTIL_DONE,
+        summary=step_summary("risk-check", request.ticket),
+    )
+
+
+async def deny(request: OrderRequest, reason: Reason) -> Order:
+    """Record an order that is denied for lack of an answer."""
+    return await workflow.execute_activity_method(
+        LedgerActivities.deny,
+        DenyCall(request=request, reason=reason),
+        start_to_close_timeout=policies.LEDGER_TIMEOUT,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNTIL_DONE,
+        summary=step_summary("deny", request.ticket, note=reason.code),
+    )
+
+
+async def submit(order: Order) -> Order:
+    """Send the next attempt, once. A regular activity that is never abandoned half-way."""
+    return await workflow.execute_activity_method(
+        VenueActivities.submit,
+        OrderCall(account=order.account, order_id=order.order_id),
+        task_queue=venue_queue(order.account),
+        start_to_close_timeout=policies.VENUE_TIMEOUT,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNTIL_DONE,
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=step_summary("submit", order.ticket, note=f"attempt {order.attempt + 1}"),
+    )
+
+
+async def look_up(order: Order, *, why: str) -> Order:
+    """Ask the venue what became of the order."""
+    return await workflow.execute_activity_method(
+        VenueActivities.look_up,
+        OrderCall(account=order.account, order_id=order.order_id),
+        task_queue=venue_queue(order.account),
+        start_to_close_timeout=policies.VENUE_TIMEOUT,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNTIL_DONE,
+        summary=step_summary(f"look up ({why})", order.ticket),
+    )
+
+
+async def cancel(order: Order, *, reason: Reason | None) -> Order:
+    """Ask the venue to cancel, and look. Without a reason the attempt is only taken back to be replaced."""
+    return await workflow.execute_activity_method(
+        VenueActivities.cancel,
+        CancelCall(account=order.account, order_id=order.order_id, reason=reason),
+        task_queue=venue_queue(order.account),
+        start_to_close_timeout=policies.VENUE_TIMEOUT,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNTIL_DONE,
+        summary=step_summary("cancel", order.ticket, note=reason.code if reason else "to replace it"),
+    )
+
+
+async def request_amend(order: Order, *, quantity: Quantity, price: Price, requested_by: str) -> Order:
+    """Record new figures. Raises `ActivityError` with the gate's or the order's refusal."""
+    return await workflow.execute_activity_method(
+        LedgerActivities.request_amend,
+        AmendCall(
+            account=order.account,
+            order_id=order.order_id,
+            quantity=quantity,
+            price=price,
+            requested_by=requested_by,
+        ),
+        start_to_close_timeout=policies.LEDGER_TIMEOUT,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNTIL_DONE,
+        summary=step_summary("amend", order.ticket),
+    )
+
+
+async def end_unsent(order: Order, *, event_type: OrderEventType, reason: Reason) -> Order:
+    """End an order of which nothing is at the venue."""
+    return await workflow.execute_activity_method(
+        LedgerActivities.end_unsent,
+        EndCall(account=order.account, order_id=order.order_id, event_type=event_type, reason=reason),
+        start_to_close_timeout=policies.LEDGER_TIMEOUT,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNTIL_DONE,
+        summary=step_summary("end", order.ticket, note=reason.code),
+    )
+
+
+async def persist(order: Order) -> Order:
+    """Write the final facts once."""
+    return await workflow.execute_activity_method(
+        LedgerActivities.persist,
+        OrderCall(account=order.account, order_id=order.order_id),
+        start_to_close_timeout=policies.LEDGER_TIMEOUT,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNTIL_DONE,
+        summary=step_summary("persist", order.ticket, note=order.status),
+    )
+
+
+__all__ = [
+    "cancel",
+    "deny",
+    "end_unsent",
+    "look_up",
+    "persist",
+    "request_amend",
+    "risk_check",
+    "submit",
+    "validate",
+]
