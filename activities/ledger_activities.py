@@ -52,6 +52,7 @@ class LedgerActivities:
                 call.order_id,
                 quantity=call.quantity,
                 price=call.price,
+                limits=self._terms_of(call.account).limits,
                 requested_by=call.requested_by,
                 now=self._clock(),
             )

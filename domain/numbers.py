@@ -101,7 +101,12 @@ def subtract(left: Decimal, right: Decimal) -> Decimal:
 
 def divide_to_scale(left: Decimal, right: Decimal) -> Decimal:
     """Return the quotient, rounded half-even to 18 digits after the point; `right` must not be zero."""
-    return EXACT.divide(left, right).quantize(SCALE, rounding=ROUND_HALF_EVEN, context=EXACT)
+    return to_scale(EXACT.divide(left, right))
+
+
+def to_scale(value: Decimal) -> Decimal:
+    """Return the value rounded half-even to the 18 digits after the point that the ledger keeps."""
+    return value.quantize(SCALE, rounding=ROUND_HALF_EVEN, context=EXACT)
 
 
 def round_down_to_step(value: Decimal, *, step: Decimal) -> Decimal:

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
 from domain.events import Commission, Fill, OrderEvent, Reason
 from domain.identifiers import Account, OrderId, Symbol
 from domain.lifecycle import TERMINAL, OrderEventType, OrderStatus, next_status
-from domain.numbers import Notional, Price, Quantity, add, divide_to_scale, multiply, plain, subtract
+from domain.numbers import Notional, Price, Quantity, add, divide_to_scale, multiply, plain, subtract, to_scale
 
 Label = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,64}$")]
 """Free text of the caller: printable ASCII, 1 to 64 characters. Data, never a format."""
@@ -200,7 +200,7 @@ def _filled(order: Order, event: OrderEvent) -> Mapping[str, object]:
         raise ValueError(f"{event.event_type} carries no fill")
     return {
         "cum_qty": add(order.cum_qty, fill.last_qty),
-        "cum_quote_qty": add(order.cum_quote_qty, multiply(fill.last_qty, fill.last_px)),
+        "cum_quote_qty": add(order.cum_quote_qty, to_scale(multiply(fill.last_qty, fill.last_px))),
         "commissions": _with_commission(order.commissions, fill),
         **({} if order.venue_order_id else {"venue_order_id": fill.venue_order_id}),
     }

@@ -27,7 +27,7 @@ from domain.reports import (
     VenueOrderStatus,
     VenueStatus,
 )
-from domain.risk import AccountTerms, Answer, Validated
+from domain.risk import AccountTerms, Answer, Limits, Validated
 
 LastLook = Callable[[], Awaitable[bool]]
 """Asked just before the bytes leave; false means: do not send. It is a compare-and-set in the ledger."""
@@ -189,7 +189,15 @@ class OrderStore(Protocol):
         """Record that the order shall end. An order that is final is returned as it is."""
 
     async def request_amend(
-        self, account: str, order_id: str, *, quantity: Quantity, price: Price, requested_by: str, now: datetime
+        self,
+        account: str,
+        order_id: str,
+        *,
+        quantity: Quantity,
+        price: Price,
+        limits: Limits,
+        requested_by: str,
+        now: datetime,
     ) -> Order:
         """Record new total quantity and price, and reserve for the worse of old and new.
 

@@ -7,9 +7,9 @@ from decimal import Decimal
 from enum import StrEnum
 
 from domain.events import Reason
+from domain.identifiers import Account
 from domain.instrument import Instrument, NormalTicket, deny, notional_denial
 from domain.numbers import Notional, Price, Quantity, add, multiply
-from domain.identifiers import Account
 from domain.order import Frozen, OrderSide, OrderTicket, OrderType, TradingMode
 
 MARKET_BUY_BUFFER = Decimal("0.01")
@@ -96,7 +96,7 @@ def check(ticket: OrderTicket, validated: Validated, *, exposure: Exposure, limi
     if price is None:
         return _unavailable("MARKET_PRICE_UNAVAILABLE", "the market gives no price for the symbol")
     notional = multiply(normal.quantity, price)
-    reason = _size_denial(normal.quantity, notional, limits) or notional_denial(notional, instrument)
+    reason = size_denial(normal.quantity, notional, limits) or notional_denial(notional, instrument)
     if reason is not None:
         return Decision(answer=Answer.DENY, reason=reason)
     return _balance_decision(ticket, normal.quantity, price, instrument, exposure)
@@ -128,7 +128,8 @@ def balance_denial(reservation: Reservation, available: Decimal) -> Reason:
     )
 
 
-def _size_denial(quantity: Decimal, notional: Decimal, limits: Limits) -> Reason | None:
+def size_denial(quantity: Decimal, notional: Decimal, limits: Limits) -> Reason | None:
+    """Check base units and quote units of one order against the account's limits."""
     if limits.max_order_quantity is not None and quantity > limits.max_order_quantity:
         return deny(
             "ORDER_QUANTITY_ABOVE_LIMIT",

@@ -164,10 +164,16 @@ class OrderWorkflow:
         price = order.price
         assert price is not None, "only a limit order is amended"
         try:
+            figures = {"quantity": amend.quantity or order.quantity, "price": amend.price or price}
+            ticket = self._request.ticket.model_copy(update=figures)
+            validated = await steps.validate(self._request.model_copy(update={"ticket": ticket}))
+            if validated.normal is None or validated.normal.price is None:
+                self._amend_refusal = _refusal(validated)
+                return
             changed = await steps.request_amend(
                 order,
-                quantity=amend.quantity or order.quantity,
-                price=amend.price or price,
+                quantity=validated.normal.quantity,
+                price=validated.normal.price,
                 requested_by=amend.requested_by,
             )
             self._learn(changed)
@@ -367,3 +373,10 @@ class OrderWorkflow:
         if order.venue_order_id is not None:
             updates.append(search_attributes.VENUE_ORDER_ID.value_set(order.venue_order_id))
         workflow.upsert_search_attributes(updates)
+
+
+def _refusal(validated: Validated) -> ApplicationError:
+    reason = validated.denial or deny(NotAmendable.code, "the venue's rules do not allow these figures")
+    return ApplicationError(
+        str(reason), {"code": reason.code, "numbers": reason.numbers}, type=NotAmendable.code, non_retryable=True
+    )

@@ -1,0 +1,144 @@
+"""One child process: started in a session of its own, logged to a file, stopped by its own pid, never left behind.
+
+On Linux the kernel signals a child when the supervisor dies, even by kill -9, so that no orphan keeps a port.
+"""
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """How a child is run.
+
+    Parameters
+    ----------
+    stop_signal
+        Asks for a clean end; the child gets `stop_timeout_s` seconds for it before SIGKILL.
+    user
+        System user to run as; `None` for our own.
+    """
+
+    name: str
+    argv: Sequence[str]
+    log_path: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_timeout_s: float = 5.0
+    user: str | None = None
+
+
+class Child:
+    """A running child."""
+
+    def __init__(self, spec: ChildSpec, process: asyncio.subprocess.Process) -> None:
+        self.spec = spec
+        self._process = process
+
+    @classmethod
+    async def start(cls, spec: ChildSpec) -> "Child":
+        """Start it. Its output is appended to the log file."""
+        spec.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with spec.log_path.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *spec.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **spec.env},
+                start_new_session=True,
+                preexec_fn=_die_with_parent(spec.stop_signal, os.getpid()),
+                cwd="/" if spec.user else None,
+                **({"user": spec.user} if spec.user else {}),
+            )
+        return cls(spec, process)
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, or `None` while it runs."""
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        """Wait until it has ended."""
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """Ask it to end, and kill it if it does not in time."""
+        if self._process.returncode is not None:
+            return
+        self._signal(self.spec.stop_signal)
+        try:
+            await asyncio.wait_for(self._process.wait(), self.spec.stop_timeout_s)
+        except TimeoutError:
+            self._signal(signal.SIGKILL)
+            await self._process.wait()
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL, as a crash would."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            self._process.send_signal(number)
+        except ProcessLookupError:
+            return
+
+
+def _die_with_parent(number: signal.Signals, parent: int) -> Callable[[], None] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def arrange() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(number))
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return arrange
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on, as the system gives it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def until_listening(port: int, *, child: Child, timeout_s: float) -> None:
+    """Wait until 127.0.0.1:port takes connections.
+
+    Raises
+    ------
+    RuntimeError
+        When the child ends before, or the time runs out; the message names the log file.
+    """
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while True:
+        if child.returncode is not None:
+            raise RuntimeError(f"{child.spec.name} ended with code {child.returncode}; see {child.spec.log_path}")
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            if asyncio.get_running_loop().time() > deadline:
+                raise RuntimeError(
+                    f"{child.spec.name} does not answer on port {port}; see {child.spec.log_path}"
+                ) from None
+            await asyncio.sleep(0.02)
+        else:
+            writer.close()
+            return

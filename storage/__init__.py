@@ -1,0 +1,1 @@
+"""The ledger in Postgres: SQLAlchemy 2 over asyncpg, one transaction for each step."""

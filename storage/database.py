@@ -1,0 +1,83 @@
+"""Engine and transactions. A transaction is a function that may run again; its errors leave here as errors of ours."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from domain.errors import StoreUnavailable
+
+T = TypeVar("T")
+
+STATEMENT_TIMEOUT_MS: Final = 8_000
+"""Below the activities' own timeout, so that a stuck statement ends in the database and not only at our side."""
+LOCK_TIMEOUT_MS: Final = 5_000
+POOL_SIZE: Final = 20
+TRIES: Final = 3
+_RUN_AGAIN: Final = frozenset({"40001", "40P01"})
+"""Serialization failure and deadlock: nothing was written, and another try may pass."""
+_WEATHER: Final = frozenset({"08", "53", "57", "58", "55"})
+"""SQLSTATE classes of a database that is unreachable, out of means, stopping, or waiting for a lock."""
+
+
+def asyncpg_url(url: str) -> str:
+    """Return the URL with the driver that we use; takes `postgresql://` and `postgresql+asyncpg://`."""
+    return make_url(url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+def open_engine(url: str, *, application_name: str, pool_size: int = POOL_SIZE) -> AsyncEngine:
+    """Make an engine. Nothing is connected yet."""
+    return create_async_engine(
+        asyncpg_url(url),
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=False,
+        connect_args={
+            "timeout": 5,
+            "server_settings": {
+                "application_name": application_name,
+                "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+                "lock_timeout": str(LOCK_TIMEOUT_MS),
+                "timezone": "UTC",
+            },
+        },
+    )
+
+
+async def in_transaction(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    """Run `work` in one transaction; again, up to three times in all, after a deadlock.
+
+    Raises
+    ------
+    StoreUnavailable
+        When the database does not answer. Whether the transaction was committed is then not known: `work` must be
+        written so that it may run again.
+    """
+    for remaining in reversed(range(TRIES)):
+        try:
+            async with engine.begin() as connection:
+                return await work(connection)
+        except DBAPIError as error:
+            state = _sqlstate(error)
+            if state in _RUN_AGAIN and remaining:
+                continue
+            if _is_weather(error, state):
+                raise StoreUnavailable(f"the ledger does not answer: {type(error.orig).__name__} {state}") from error
+            raise
+        except (OSError, PoolTimeoutError, TimeoutError) as error:
+            raise StoreUnavailable(f"the ledger does not answer: {type(error).__name__}") from error
+    raise StoreUnavailable("the ledger was too busy: deadlocks")
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    original: Any = error.orig
+    return str(getattr(original, "sqlstate", None) or getattr(original, "pgcode", None) or "")
+
+
+def _is_weather(error: DBAPIError, state: str) -> bool:
+    if error.connection_invalidated or state[:2] in _WEATHER or state in _RUN_AGAIN:
+        return True
+    return isinstance(error, InterfaceError | OperationalError) and not state

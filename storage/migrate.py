@@ -1,0 +1,33 @@
+"""Brings the ledger's schema up to date. Any number of processes may call it at once: one works, the others wait."""
+
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from storage.database import in_transaction, open_engine
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_LOCK: Final = 0x766F6C6578
+"""Key of the advisory lock: "volex" in ASCII."""
+
+
+async def upgrade(url: str) -> None:
+    """Upgrade the database to the newest version. Raises `StoreUnavailable` when it does not answer."""
+    engine = open_engine(url, application_name="volex db upgrade", pool_size=1)
+    try:
+        await in_transaction(engine, lambda connection: connection.run_sync(_upgrade))
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection) -> None:
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("SET LOCAL lock_timeout = 0"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,108 @@
+"""`SqlOrderReader`: the ledger as people and programs read it. Every query goes by account and pages by key."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from domain.events import Fill, OrderEvent
+from domain.order import Order
+from domain.ports import BalanceSheet, Position, RecordedEvent
+from domain.position import Holding
+from storage import order_rows
+from storage.database import in_transaction
+from storage.tables import balances, fills, order_events, orders, positions
+
+
+class SqlOrderReader:
+    """Implements `domain.ports.OrderReader` over Postgres."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def order(self, account: str, order_id: str) -> Order:
+        """Return the order."""
+        return await in_transaction(
+            self._engine, lambda connection: order_rows.load(connection, account, order_id, lock=False)
+        )
+
+    async def orders(
+        self, account: str, *, is_open: bool | None, symbol: str | None, limit: int, before: str | None
+    ) -> Sequence[Order]:
+        """Return up to `limit` orders, newest first, that were placed before the one named."""
+        query = select(orders.c.document).where(orders.c.account == account)
+        if is_open is not None:
+            query = query.where(orders.c.is_open.is_(is_open))
+        if symbol is not None:
+            query = query.where(orders.c.symbol == symbol)
+        if before is not None:
+            named = select(orders.c.number).where(orders.c.account == account, orders.c.order_id == before)
+            query = query.where(orders.c.number < named.scalar_subquery())
+        query = query.order_by(orders.c.number.desc()).limit(limit)
+
+        async def read(connection: AsyncConnection) -> Sequence[Order]:
+            return [Order.model_validate(row.document) for row in await connection.execute(query)]
+
+        return await in_transaction(self._engine, read)
+
+    async def events(self, account: str, order_id: str) -> Sequence[RecordedEvent]:
+        """Return the order's facts, oldest first."""
+        query = (
+            select(order_events)
+            .where(order_events.c.account == account, order_events.c.order_id == order_id)
+            .order_by(order_events.c.seq)
+        )
+
+        async def read(connection: AsyncConnection) -> Sequence[RecordedEvent]:
+            return [
+                RecordedEvent(seq=row.seq, event=OrderEvent.model_validate(row.document), recorded_at=row.recorded_at)
+                for row in await connection.execute(query)
+            ]
+
+        return await in_transaction(self._engine, read)
+
+    async def fills(self, account: str, order_id: str) -> Sequence[Fill]:
+        """Return the order's fills, oldest first."""
+        query = select(fills).where(fills.c.account == account, fills.c.order_id == order_id)
+
+        async def read(connection: AsyncConnection) -> Sequence[Fill]:
+            rows = [row._mapping for row in await connection.execute(query)]
+            found = [Fill.model_validate({name: row[name] for name in Fill.model_fields}) for row in rows]
+            return sorted(found, key=lambda fill: (fill.ts_event, len(fill.trade_id), fill.trade_id))
+
+        return await in_transaction(self._engine, read)
+
+    async def positions(self, account: str) -> Sequence[Position]:
+        """Return what is held per symbol."""
+        query = select(positions).where(positions.c.account == account).order_by(positions.c.symbol)
+
+        async def read(connection: AsyncConnection) -> Sequence[Position]:
+            return [
+                Position(
+                    account=account,
+                    symbol=row.symbol,
+                    amount=row.amount,
+                    entry_price=Holding(amount=row.amount, cost=row.cost).entry_price,
+                    realized_pnl=row.realized_pnl,
+                    updated_at=row.updated_at,
+                )
+                for row in await connection.execute(query)
+            ]
+
+        return await in_transaction(self._engine, read)
+
+    async def balances(self, account: str) -> Sequence[BalanceSheet]:
+        """Return every asset's balance as last told by the venue."""
+        query = select(balances).where(balances.c.account == account).order_by(balances.c.asset)
+
+        async def read(connection: AsyncConnection) -> Sequence[BalanceSheet]:
+            rows = [row._mapping for row in await connection.execute(query)]
+            return [
+                BalanceSheet.model_validate({name: row[name] for name in BalanceSheet.model_fields}) for row in rows
+            ]
+
+        return await in_transaction(self._engine, read)
+
+    async def ping(self) -> None:
+        """Raise `StoreUnavailable` when the ledger does not answer."""
+        await in_transaction(self._engine, lambda connection: connection.execute(text("SELECT 1")))

@@ -1,0 +1,181 @@
+"""`SqlOrderStore`: the ledger as the order's life writes it, each method one transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from domain.events import Fill, Reason
+from domain.lifecycle import OrderEventType
+from domain.numbers import Price, Quantity
+from domain.order import Order, OrderRequest
+from domain.ports import Admission, Attempt, Notice
+from domain.reports import Balance, OrderReport, SubmitOutcome
+from domain.risk import AccountTerms, Limits, Validated
+from storage import admission, attempts, holdings, order_rows, recording
+from storage.database import in_transaction
+from storage.tables import orders
+
+
+class SqlOrderStore:
+    """Implements `domain.ports.OrderStore` over Postgres. What each method promises is said there."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def admit(
+        self, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
+    ) -> Admission:
+        """Record the intent and its decision."""
+        return await in_transaction(
+            self._engine, lambda connection: admission.admit(connection, request, validated, terms, now)
+        )
+
+    async def deny(self, request: OrderRequest, reason: Reason, *, terms: AccountTerms, now: datetime) -> Order:
+        """Record an order that was denied."""
+        return await in_transaction(
+            self._engine, lambda connection: admission.deny(connection, request, reason, terms, now)
+        )
+
+    async def open_attempt(self, account: str, order_id: str, *, worker: str, now: datetime) -> Attempt:
+        """Journal the next attempt, or return the open one."""
+        return await in_transaction(
+            self._engine,
+            lambda connection: attempts.open_attempt(connection, account, order_id, worker=worker, now=now),
+        )
+
+    async def pass_last_look(self, attempt: Attempt, *, now: datetime) -> bool:
+        """Compare-and-set just before the bytes leave."""
+        return await in_transaction(
+            self._engine, lambda connection: attempts.pass_last_look(connection, attempt, now=now)
+        )
+
+    async def void_attempt(self, attempt: Attempt, *, reason: Reason, now: datetime) -> Order | None:
+        """Take an attempt back that has not left."""
+        return await in_transaction(
+            self._engine, lambda connection: attempts.void(connection, attempt, reason=reason, now=now)
+        )
+
+    async def record_outcome(self, attempt: Attempt, outcome: SubmitOutcome, *, now: datetime) -> Order:
+        """Record what came of the send."""
+        return await in_transaction(
+            self._engine, lambda connection: recording.record_outcome(connection, attempt, outcome, now=now)
+        )
+
+    async def record_report(
+        self, account: str, order_id: str, report: OrderReport, *, trades: Sequence[Fill], now: datetime
+    ) -> Notice:
+        """Believe a report."""
+        return await in_transaction(
+            self._engine,
+            lambda connection: recording.record_report(connection, account, order_id, report, trades=trades, now=now),
+        )
+
+    async def record_never_placed(self, attempt: Attempt, *, reason: Reason, now: datetime) -> Order:
+        """Record that an attempt is proven never to have been placed."""
+        return await in_transaction(
+            self._engine, lambda connection: recording.record_never_placed(connection, attempt, reason=reason, now=now)
+        )
+
+    async def current_attempt(self, account: str, order_id: str) -> Attempt | None:
+        """Return the latest attempt."""
+        return await in_transaction(self._engine, lambda connection: attempts.current(connection, account, order_id))
+
+    async def request_cancel(self, account: str, order_id: str, *, reason: Reason, now: datetime) -> Order:
+        """Record that the order shall end."""
+        return await in_transaction(
+            self._engine,
+            lambda connection: recording.request_cancel(connection, account, order_id, reason=reason, now=now),
+        )
+
+    async def request_amend(
+        self,
+        account: str,
+        order_id: str,
+        *,
+        quantity: Quantity,
+        price: Price,
+        limits: Limits,
+        requested_by: str,
+        now: datetime,
+    ) -> Order:
+        """Record new total quantity and price."""
+        return await in_transaction(
+            self._engine,
+            lambda connection: recording.request_amend(
+                connection,
+                account,
+                order_id,
+                quantity=quantity,
+                price=price,
+                limits=limits,
+                requested_by=requested_by,
+                now=now,
+            ),
+        )
+
+    async def end_unsent(
+        self, account: str, order_id: str, *, event_type: OrderEventType, reason: Reason, now: datetime
+    ) -> Order:
+        """End an order of which nothing is at the venue."""
+        return await in_transaction(
+            self._engine,
+            lambda connection: recording.end_unsent(
+                connection, account, order_id, event_type=event_type, reason=reason, now=now
+            ),
+        )
+
+    async def finalize(self, account: str, order_id: str, *, now: datetime) -> Order:
+        """Write the final facts once."""
+        return await in_transaction(
+            self._engine, lambda connection: recording.finalize(connection, account, order_id, now=now)
+        )
+
+    async def order(self, account: str, order_id: str) -> Order:
+        """Return the order."""
+        return await in_transaction(
+            self._engine, lambda connection: order_rows.load(connection, account, order_id, lock=False)
+        )
+
+    async def working_orders(self, account: str) -> Sequence[Order]:
+        """Return the orders of which something is, or may be, at the venue."""
+        query = select(orders.c.document).where(orders.c.account == account, orders.c.is_at_venue)
+
+        async def read(connection: AsyncConnection) -> Sequence[Order]:
+            return [Order.model_validate(row.document) for row in await connection.execute(query)]
+
+        return await in_transaction(self._engine, read)
+
+    async def pending_notices(self, account: str, *, limit: int) -> Sequence[Notice]:
+        """Return orders whose workflow has not heard of their latest fact from the feed."""
+        query = (
+            select(orders.c.document)
+            .where(orders.c.account == account, orders.c.notify_seq > orders.c.notified_seq)
+            .order_by(orders.c.number)
+            .limit(limit)
+        )
+
+        async def read(connection: AsyncConnection) -> Sequence[Notice]:
+            return [Notice(order=Order.model_validate(row.document)) for row in await connection.execute(query)]
+
+        return await in_transaction(self._engine, read)
+
+    async def mark_notified(self, account: str, notices: Sequence[Notice]) -> None:
+        """Record that the workflows heard of these."""
+
+        async def write(connection: AsyncConnection) -> None:
+            for notice in notices:
+                order = notice.order
+                mine = (orders.c.account == account, orders.c.order_id == order.order_id)
+                newer = orders.c.notified_seq < order.seq
+                await connection.execute(update(orders).where(*mine, newer).values(notified_seq=order.seq))
+
+        await in_transaction(self._engine, write)
+
+    async def record_balances(self, account: str, balances: Sequence[Balance], *, asked_at: datetime) -> None:
+        """Record the venue's word on the balances."""
+        await in_transaction(
+            self._engine,
+            lambda connection: holdings.record_balances(connection, account, balances, asked_at=asked_at),
+        )

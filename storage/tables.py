@@ -1,0 +1,176 @@
+"""The ledger's tables: columns only. Amounts are NUMERIC(38,18) with an upper bound, since NaN is above every number."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+_UPPER_BOUND = "1000000000000000000"
+
+
+def _amount(name: str, *, nullable: bool = False) -> Column[object]:
+    """Zero or more."""
+    check = CheckConstraint(f"{name} >= 0 AND {name} < {_UPPER_BOUND}", name=f"{name}_in_bounds")
+    return Column(name, Numeric(38, 18), check, nullable=nullable)
+
+
+def _signed_amount(name: str, *, nullable: bool = False) -> Column[object]:
+    check = CheckConstraint(f"{name} > -{_UPPER_BOUND} AND {name} < {_UPPER_BOUND}", name=f"{name}_in_bounds")
+    return Column(name, Numeric(38, 18), check, nullable=nullable)
+
+
+def _time(name: str, *, nullable: bool = False) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False, server_default=text("nextval('order_number')")),
+    Column("idempotency_key", Text),
+    Column("fingerprint", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("is_open", Boolean, nullable=False),
+    Column("is_at_venue", Boolean, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("notify_seq", Integer, nullable=False, server_default="0"),
+    Column("notified_seq", Integer, nullable=False, server_default="0"),
+    _amount("quantity"),
+    _amount("cum_qty"),
+    Column("document", JSONB, nullable=False),
+    _time("created_at"),
+    _time("updated_at"),
+    UniqueConstraint("account", "idempotency_key", name="one_order_per_key"),
+    Index("orders_by_number", "account", "number"),
+    Index("orders_open", "account", "number", postgresql_where=text("is_open")),
+    Index("orders_at_venue", "account", postgresql_where=text("is_at_venue")),
+    Index("orders_by_symbol", "account", "symbol", "number"),
+    Index("orders_to_notify", "account", "number", postgresql_where=text("notify_seq > notified_seq")),
+)
+
+order_events = Table(
+    "order_events",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("event_type", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    ForeignKeyConstraint(["account", "order_id"], ["orders.account", "orders.order_id"]),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("client_order_id", Text, nullable=False),
+    Column("token", Text, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("submission", JSONB, nullable=False),
+    Column("outcome", JSONB),
+    _time("signed_at"),
+    _time("left_at", nullable=True),
+    ForeignKeyConstraint(["account", "order_id"], ["orders.account", "orders.order_id"]),
+    UniqueConstraint("account", "client_order_id", name="one_attempt_per_client_order_id"),
+    CheckConstraint("state IN ('SENDING', 'LEFT', 'VOID', 'CLOSED')", name="state_is_known"),
+)
+
+fills = Table(
+    "fills",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("symbol", Text, primary_key=True),
+    Column("venue_order_id", Text, primary_key=True),
+    Column("trade_id", Text, primary_key=True),
+    Column("order_id", Text, nullable=False),
+    _amount("last_qty"),
+    _amount("last_px"),
+    _signed_amount("commission", nullable=True),
+    Column("commission_asset", Text),
+    Column("liquidity_side", Text),
+    _time("ts_event"),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    ForeignKeyConstraint(["account", "order_id"], ["orders.account", "orders.order_id"]),
+    Index("fills_by_order", "account", "order_id"),
+)
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("symbol", Text, primary_key=True),
+    _signed_amount("amount"),
+    _signed_amount("cost"),
+    _signed_amount("realized_pnl"),
+    _time("updated_at"),
+)
+
+balances = Table(
+    "balances",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("asset", Text, primary_key=True),
+    _amount("free"),
+    _amount("used"),
+    _amount("total"),
+    _amount("reserved"),
+    _time("asked_at"),
+)
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("asset", Text, nullable=False),
+    _amount("amount"),
+    ForeignKeyConstraint(["account", "order_id"], ["orders.account", "orders.order_id"]),
+)
+
+account_states = Table(
+    "account_states",
+    metadata,
+    Column("account", Text, primary_key=True),
+    _time("reconciled_at", nullable=True),
+    _time("last_fill_at", nullable=True),
+)
+
+kill_switches = Table(
+    "kill_switches",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("engaged_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+)
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("reason", JSONB, nullable=False),
+    Column("opened_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+)
