@@ -30,8 +30,8 @@ from domain.numbers import EXACT, SCALE, add, multiply, round_down_to_step, roun
 from domain.order import OrderSide, OrderType, TimeInForce
 from domain.ports import PaperDesk, PaperOrder
 from domain.reports import Balance, BookLevel, Submission, VenueOrderStatus
-from domain.risk import Reservation, balance_denial
 from exchanges.paper_rules import (
+    DISOWNED,
     Market,
     bought_asset,
     crosses,
@@ -57,7 +57,7 @@ def place(desk: PaperDesk, submission: Submission, market: Market) -> PaperDesk 
     if existing is not None:
         return reused_id_denial(existing, submission) or desk
     if desk.disowned:
-        return deny("CLIENT_ORDER_ID_DISOWNED", "the book has answered that it has no such order, which is final")
+        return deny(DISOWNED, "the book has answered that it has no such order, which is final")
     refusal = denial(submission, market)
     if refusal is not None:
         return refusal
@@ -91,7 +91,7 @@ def cancel(desk: PaperDesk, venue_order_id: str, *, now: AwareDatetime) -> Paper
             engine = _Engine(desk, now)
             engine.end(order, VenueOrderStatus.CANCELED)
             return engine.desk()
-    return deny("ORDER_NOT_OPEN", "the paper book has no such open order", venue_order_id=venue_order_id)
+    return deny("CANCEL_REFUSED", "the paper book has no such open order", venue_order_id=venue_order_id)
 
 
 def find_by_client_order_id(orders: Iterable[PaperOrder], client_order_id: str) -> PaperOrder | None:
@@ -152,8 +152,7 @@ class _Engine:
         asset = spent_asset(order.submission)
         free = self._balance(asset).free
         if amount > free:
-            # Not validated: what is needed may be larger than any amount that the grammar knows.
-            return balance_denial(Reservation.model_construct(asset=asset, amount=amount), free)
+            return deny("INSUFFICIENT_FUNDS", f"not enough {asset} is free", asset=asset, needed=amount, available=free)
         self._move(asset, used=amount)
         self._keep(order.model_copy(update={"locked": add(order.locked, amount)}))
         return None

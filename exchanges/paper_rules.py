@@ -12,6 +12,8 @@ from domain.order import Frozen, OrderSide, OrderTicket
 from domain.ports import PaperOrder
 from domain.reports import OrderBook, Submission, VenueOrderStatus
 
+DISOWNED: Final = "CLIENT_ORDER_ID_DISOWNED"
+"""Code of the answer to an order whose absence was confirmed before it came."""
 _ZERO: Final = Decimal(0)
 
 
@@ -70,7 +72,7 @@ def _crossing_denial(submission: Submission, market: Market) -> Reason | None:
         )
     if submission.trigger_price is not None and meets_trigger(submission, market.last):
         return deny(
-            "STOP_WOULD_TRIGGER",
+            "TRIGGER_PRICE_PASSED",
             "the last price has met the trigger already",
             trigger_price=submission.trigger_price,
             last_price=plain(market.last or _ZERO),

@@ -202,12 +202,12 @@ def test_order_that_the_balance_does_not_pay_for_is_refused_with_numbers(
 ) -> None:
     reason = refused(desk_with(), order, market())
 
-    assert reason.code == "BALANCE_INSUFFICIENT"
+    assert reason.code == "INSUFFICIENT_FUNDS"
     assert (reason.numbers["needed"], reason.numbers["available"]) == (needed, available)
 
 
 def test_market_buy_that_the_balance_does_not_pay_for_is_refused() -> None:
-    assert refused(desk_with(usdt="200"), market_order(quantity=D(2)), market()).code == "BALANCE_INSUFFICIENT"
+    assert refused(desk_with(usdt="200"), market_order(quantity=D(2)), market()).code == "INSUFFICIENT_FUNDS"
 
 
 def test_balance_locked_by_one_order_is_not_there_for_the_next() -> None:
@@ -250,7 +250,7 @@ def test_stop_limit_takes_what_crosses_once_triggered_and_rests() -> None:
 
 
 def test_stop_that_would_trigger_at_once_is_refused() -> None:
-    assert refused(desk_with(), stop_order(trigger_price=D("99")), market(last="99")).code == "STOP_WOULD_TRIGGER"
+    assert refused(desk_with(), stop_order(trigger_price=D("99")), market(last="99")).code == "TRIGGER_PRICE_PASSED"
 
 
 def test_cancel_releases_the_lock_and_a_second_cancel_is_refused() -> None:
