@@ -1,0 +1,240 @@
+"""One account's connection to its venue: asks through ccxt, and believes only whole answers."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import ccxt
+
+from domain.errors import ClockSkew, RateLimited, VenueError, VenueUnavailable
+from domain.instrument import Instrument
+from domain.reports import SubmitOutcome, SubmitVerdict, VenueStatus
+from exchanges.ccxt_mapping import EPOCH, instruments_from
+from exchanges.ccxt_transport import HttpCall, Probe, VenueSessions, probing
+from exchanges.venue_rules import CLOCK_ALLOWANCE_S, VenueRules
+from exchanges.verdicts import incomplete, read_failure, retry_after_s
+
+MARKETS_FRESH_S: Final = 3600
+"""Venues change steps and minima rarely, and announce it."""
+MARKETS_RETRY_S: Final = 60
+"""Pause after a failed refresh; the markets that are known serve meanwhile."""
+CLOCK_FRESH_S: Final = 600
+"""Two clocks drift apart by some ten milliseconds in this time."""
+CLOCK_STEP_MAX_S: Final = 0.25
+"""If our clock was set by more than this, the difference to the venue's is measured again."""
+GOOD_ROUND_TRIP_S: Final = 0.5
+"""A time reading that took longer (a connection had to be opened) is taken a second time."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came of one operation: ccxt's value or its exception, and the requests that were made."""
+
+    value: Any = None
+    error: Exception | None = None
+    calls: list[HttpCall] = field(default_factory=list)
+
+    @property
+    def last_call(self) -> HttpCall | None:
+        """The request that decided it."""
+        return self.calls[-1] if self.calls else None
+
+
+class VenueClient:
+    """Asks one venue for one account.
+
+    Parameters
+    ----------
+    api
+        A ccxt instance of a class made by `watched_class`.
+    clock
+        Gives our time, UTC.
+    """
+
+    def __init__(self, api: Any, *, sessions: VenueSessions, rules: VenueRules, clock: Callable[[], datetime]) -> None:
+        self.api = api
+        self.rules = rules
+        self.clock = clock
+        self._sessions = sessions
+        self._paused_until = 0.0
+        self._pause_text = ""
+        self._instruments: dict[str, Instrument] | None = None
+        self._markets_due = 0.0
+        self._markets_lock = asyncio.Lock()
+        self._clock_due = 0.0
+        self._clock_offset = 0.0
+        self._clock_lock = asyncio.Lock()
+        self._skew_ms: int | None = None
+        self._latency_ms: int | None = None
+        self._last_error: str | None = None
+        self._weight_used: int | None = None
+
+    async def ask(
+        self, call: Callable[[], Awaitable[Any]], *, listing: bool = False, signed: bool = False, urgent: bool = False
+    ) -> Any:
+        """Return ccxt's answer if the venue's was whole, else raise one of the port's errors.
+
+        Parameters
+        ----------
+        listing
+            Whether a list is expected, so that an empty one can be believed.
+        signed
+            Whether the request is signed, so that the venue's clock must be known.
+        urgent
+            Whether it goes before other reads in the rate limiter.
+        """
+        answer = await self.try_ask(call, signed=signed, urgent=urgent)
+        if answer.error is not None:
+            raise self.failed(answer) from answer.error
+        for made in answer.calls:
+            lacking = incomplete(made, self.rules, listing=listing)
+            if lacking is not None:
+                raise self._noted(VenueUnavailable(f"the venue's answer is not whole: {lacking}"))
+        return answer.value
+
+    async def try_ask(
+        self, call: Callable[[], Awaitable[Any]], *, signed: bool = False, urgent: bool = False
+    ) -> Answer:
+        """Return what came of the operation. Raises `RateLimited` without asking while the venue wants a pause."""
+        self.raise_if_paused()
+        if signed:
+            await self.know_clock()
+        probe = Probe(urgent=urgent)
+        answer = Answer(calls=probe.calls)
+        try:
+            with probing(probe):
+                answer.value = await call()
+        except Exception as error:  # ccxt's parsers raise anything when an answer is not as they expect
+            answer.error = error
+        self._note_weight(probe)
+        return answer
+
+    def failed(self, answer: Answer) -> VenueError:
+        """Return why an operation gave no answer, and act on it: pause, measure the clock again."""
+        return self._noted(read_failure(answer.error, answer.last_call, self.rules))
+
+    def note_submission(self, probe: Probe, outcome: SubmitOutcome) -> None:
+        """Learn from what came of an order."""
+        self._note_weight(probe)
+        call, code = probe.order_call, outcome.reason.code if outcome.reason else None
+        if call is not None and call.status in (418, 429):
+            self._noted(RateLimited(f"HTTP {call.status} to an order", retry_after_s=retry_after_s(call)))
+        elif code == ClockSkew.code:
+            self._noted(ClockSkew("the venue refused the time of an order"))
+        elif code == "FILTER_FAILED":
+            self._markets_due = 0.0
+        elif outcome.verdict is SubmitVerdict.UNKNOWN:
+            self._last_error = self._stamped(str(outcome.reason))
+
+    def raise_if_paused(self) -> None:
+        """Raise `RateLimited` while the venue wants a pause: requests during a ban prolong it."""
+        remaining_s = self._paused_until - time.monotonic()
+        if remaining_s > 0:
+            raise RateLimited(self._pause_text, retry_after_s=int(remaining_s) + 1)
+
+    async def instruments(self) -> Mapping[str, Instrument]:
+        """Return the venue's symbols, loaded once and then each hour. Old ones serve when a refresh fails."""
+        async with self._markets_lock:
+            if self._instruments is None or time.monotonic() >= self._markets_due:
+                await self._load_markets()
+        if self._instruments is None:
+            raise VenueUnavailable("the venue's markets are not known yet")
+        return self._instruments
+
+    async def _load_markets(self) -> None:
+        known = self._instruments is not None
+        try:
+            markets = await self.ask(lambda: self.api.load_markets(known))
+        except VenueError:
+            if not known:
+                raise
+            self._markets_due = time.monotonic() + MARKETS_RETRY_S
+            return
+        self._instruments = instruments_from(markets, tick_sizes=self.api.precisionMode == ccxt.TICK_SIZE)
+        self._markets_due = time.monotonic() + MARKETS_FRESH_S
+
+    async def know_clock(self) -> None:
+        """Measure the difference of our clock to the venue's, unless that is known well.
+
+        Raises `VenueUnavailable` where orders are fenced by the venue's clock and it cannot be known well enough.
+        """
+        if not self.api.has.get("fetchTime"):
+            return
+        async with self._clock_lock:
+            stepped = abs(self._wall_offset() - self._clock_offset) > CLOCK_STEP_MAX_S
+            if time.monotonic() >= self._clock_due or stepped:
+                await self.measure_clock()
+
+    async def measure_clock(self) -> None:
+        """Ask the venue for its time, and take half of the round trip as the way back."""
+        round_trip_s, skew_ms = await self._time_reading()
+        if round_trip_s > GOOD_ROUND_TRIP_S:
+            round_trip_s, skew_ms = min((round_trip_s, skew_ms), await self._time_reading())
+        self._latency_ms = int(round_trip_s * 1000)
+        if round_trip_s / 2 > CLOCK_ALLOWANCE_S:
+            raise self._noted(VenueUnavailable("the venue answers too slowly to know its clock"))
+        self._skew_ms = skew_ms
+        self.api.options["timeDifference"] = skew_ms
+        self._clock_offset = self._wall_offset()
+        self._clock_due = time.monotonic() + CLOCK_FRESH_S
+
+    async def _time_reading(self) -> tuple[float, int]:
+        before, started = self.clock(), time.monotonic()
+        venue_ms = await self.ask(self.api.fetch_time, urgent=True)
+        round_trip_s = time.monotonic() - started
+        if not isinstance(venue_ms, int):
+            raise VenueUnavailable("the venue does not tell its time")
+        ours_ms = ((before - EPOCH).total_seconds() + round_trip_s / 2) * 1000
+        return round_trip_s, round(ours_ms - venue_ms)
+
+    def _wall_offset(self) -> float:
+        return self.clock().timestamp() - time.monotonic()
+
+    async def status(self) -> VenueStatus:
+        """Ask for a sign of life and return how the venue answers. Never raises."""
+        reachable = True
+        try:
+            await self.instruments()
+            if self.api.has.get("fetchTime"):
+                await self.measure_clock()
+        except VenueError:
+            reachable = False
+        return VenueStatus(
+            reachable=reachable,
+            markets_count=len(self._instruments or ()),
+            latency_ms=self._latency_ms,
+            clock_skew_ms=self._skew_ms,
+            last_error=self._last_error,
+            rate_budget_used=self._weight_used,
+        )
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._sessions.close()
+        self.api.session = None
+        self.api.timeout_on_exit = 0  # ccxt would wait for connections of its own, and has none
+        with suppress(ccxt.BaseError):
+            await self.api.close()
+
+    def _noted(self, error: VenueError) -> VenueError:
+        self._last_error = self._stamped(error.message)
+        if isinstance(error, RateLimited):
+            self._paused_until = max(self._paused_until, time.monotonic() + error.retry_after_s)
+            self._pause_text = error.message
+        elif isinstance(error, ClockSkew):
+            self._clock_due = 0.0
+        return error
+
+    def _stamped(self, text: str) -> str:
+        return f"{self.clock():%Y-%m-%dT%H:%M:%SZ} {text}"
+
+    def _note_weight(self, probe: Probe) -> None:
+        name = self.rules.weight_header
+        for call in probe.calls if name else ():
+            used = call.headers.get(name or "", "")
+            if used.isascii() and used.isdigit():
+                self._weight_used = int(used)

@@ -1,0 +1,355 @@
+"""The `Exchange` port over ccxt, for any venue that ccxt knows."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final
+
+import ccxt
+
+from domain.errors import RateLimited, UnknownSymbol, VenueError, VenueUnavailable
+from domain.events import Fill, Reason
+from domain.instrument import Instrument
+from domain.numbers import plain
+from domain.order import OrderType, TimeInForce
+from domain.ports import LastLook
+from domain.reports import (
+    Balance,
+    OrderBook,
+    OrderRef,
+    OrderReport,
+    Submission,
+    SubmitOutcome,
+    SubmitVerdict,
+    Ticker,
+    VenueStatus,
+)
+from exchanges.ccxt_client import VenueClient
+from exchanges.ccxt_mapping import (
+    balances_from,
+    client_order_id_of,
+    fills_from,
+    in_milliseconds,
+    order_book_from,
+    report_from,
+    ticker_from,
+)
+from exchanges.ccxt_transport import Gate, NotSent, Probe, probing
+from exchanges.shared_reads import SharedReads
+from exchanges.venue_rules import SEND_WITHIN_S
+from exchanges.verdicts import PAUSE_BEFORE_RETRY_S, clean, judge_submission, refused_cancel, says_not_found
+
+TICKER_FRESH_S: Final = 1.0
+STATUS_FRESH_S: Final = 1.0
+TRADE_PAGES_MAX: Final = 1000
+"""A million trades of one symbol since one moment: beyond this something does not end."""
+
+
+class CcxtExchange:
+    """One account at one venue through ccxt. Made by `opening.open_exchange`.
+
+    Parameters
+    ----------
+    time_fence_s
+        The account's own value in seconds, 1 or more, where it is set; else the venue's rules say.
+    """
+
+    def __init__(self, client: VenueClient, *, time_fence_s: int | None = None) -> None:
+        self._client = client
+        self._api = client.api
+        self._rules = client.rules
+        self._time_fence_s = time_fence_s
+        self._tickers: SharedReads[str, Ticker] = SharedReads(self._read_ticker, fresh_s=TICKER_FRESH_S)
+        self._statuses: SharedReads[str, VenueStatus] = SharedReads(
+            lambda _: self._client.status(), fresh_s=STATUS_FRESH_S
+        )
+
+    async def instruments(self) -> Mapping[str, Instrument]:
+        """Return the venue's spot symbols and their rules, by unified symbol."""
+        return await self._client.instruments()
+
+    # Writing.
+
+    async def submit(self, submission: Submission, *, last_look: LastLook) -> SubmitOutcome:
+        """Send one order in one request, once. The last look is taken when its connection is ready to be written to.
+
+        Raises nothing but `CancelledError`, after which the journal knows no more than that it may have left.
+        """
+        try:
+            call = await self._prepared(submission)
+        except NotSent as refusal:
+            return _refused(refusal)
+        except VenueError as error:
+            pause_s = error.retry_after_s if isinstance(error, RateLimited) else PAUSE_BEFORE_RETRY_S
+            reason = Reason(code=error.code, text=f"nothing was sent: {error.message}")
+            return SubmitOutcome(verdict=SubmitVerdict.NOT_SENT, reason=reason, retry_after_s=pause_s)
+        gate = Gate(
+            last_look,
+            signed_at=submission.signed_at,
+            send_within_s=SEND_WITHIN_S,
+            must_carry=submission.client_order_id,
+            clock=self._client.clock,
+        )
+        probe = Probe(gate=gate, urgent=True)
+        order, error_met = None, None
+        try:
+            with probing(probe):
+                order = await call()
+        except Exception as error:  # whatever it is, the evidence decides
+            error_met = error
+        outcome = judge_submission(
+            probe,
+            order=order if isinstance(order, Mapping) else None,
+            error=error_met,
+            symbol=submission.symbol,
+            rules=self._rules,
+            now=self._client.clock(),
+        )
+        self._client.note_submission(probe, outcome)
+        return outcome
+
+    async def _prepared(self, submission: Submission) -> Callable[[], Awaitable[Any]]:
+        """Return the call that sends the order. Raises `NotSent` when the order cannot be sent as it is meant."""
+        self._client.raise_if_paused()
+        self._refuse_shape(submission)
+        instruments = await self._client.instruments()
+        if submission.symbol not in instruments:
+            raise NotSent("SYMBOL_UNKNOWN", f"the venue does not list {submission.symbol}", refused=True)
+        await self._client.know_clock()
+        self._refuse_rounding(submission)
+        params: dict[str, object] = {self._rules.create_key: submission.client_order_id}
+        if submission.trigger_price is not None:
+            params["stopLossPrice"] = plain(submission.trigger_price)
+        if submission.time_in_force != TimeInForce.GTC:
+            params["timeInForce"] = str(submission.time_in_force)
+        if submission.post_only:
+            params["postOnly"] = True
+        return partial(
+            self._api.create_order,
+            submission.symbol,
+            "limit" if submission.price is not None else "market",
+            str(submission.side),
+            plain(submission.quantity),
+            plain(submission.price) if submission.price is not None else None,
+            params,
+        )
+
+    def _refuse_shape(self, submission: Submission) -> None:
+        """Refuse what ccxt does not carry to this venue as it is meant: it would go out as a plain order."""
+        if not self._rules.takes_orders:
+            raise NotSent("VENUE_NOT_SUPPORTED", "orders are not supported on this venue", refused=True)
+        asked = [str(submission.order_type)]
+        if submission.time_in_force != TimeInForce.GTC:
+            asked.append(str(submission.time_in_force))
+        if submission.post_only:
+            asked.append("post-only")
+        for word in asked:
+            if word not in self._rules.shapes:
+                raise NotSent("ORDER_TYPE_NOT_SUPPORTED", f"{word} orders are not supported here", refused=True)
+        triggered = submission.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
+        priced = submission.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+        if triggered != (submission.trigger_price is not None) or priced != (submission.price is not None):
+            raise NotSent("PRICES_CONTRADICT_TYPE", "prices and order type do not fit together", refused=True)
+
+    def _refuse_rounding(self, submission: Submission) -> None:
+        """Refuse figures that ccxt would round on the way: it truncates amounts and rounds prices without a word."""
+        figures = [(submission.quantity, self._api.amount_to_precision)]
+        figures += [(p, self._api.price_to_precision) for p in (submission.price, submission.trigger_price) if p]
+        for figure, rounded in figures:
+            try:
+                written = Decimal(rounded(submission.symbol, plain(figure)))
+            except (ccxt.BaseError, ArithmeticError) as error:
+                raise NotSent("FIGURE_NOT_CARRIED", clean(f"{plain(figure)}: {error}"), refused=True) from error
+            if written != figure:
+                raise NotSent("FIGURE_NOT_CARRIED", f"{plain(figure)} would be sent as {written}", refused=True)
+
+    async def cancel(self, ref: OrderRef) -> Reason | None:
+        """Ask the venue to cancel. A refusal is a hint only. Raises the port's errors when there is no answer."""
+        order_id, params = ref.venue_order_id, dict[str, str]()
+        if order_id is None and self._rules.cancel_key is not None:
+            order_id, params = self._rules.empty_id, {self._rules.cancel_key: ref.client_order_id}
+        elif order_id is None and self._rules.client_id_prefix:
+            order_id = self._rules.client_id_prefix + ref.client_order_id
+        elif order_id is None:
+            report = await self.fetch_order(ref)
+            if report is None:
+                return Reason(code="ORDER_NOT_FOUND", text="the venue shows no such order to cancel")
+            order_id = report.venue_order_id
+        await self._client.instruments()
+        answer = await self._client.try_ask(
+            partial(self._api.cancel_order, order_id, ref.symbol, params), signed=True, urgent=True
+        )
+        call = answer.last_call
+        if answer.error is None and call is not None and call.succeeded:
+            return None
+        refusal = refused_cancel(call, self._rules)
+        if refusal is None:
+            raise self._client.failed(answer) from answer.error
+        return refusal
+
+    # Reading.
+
+    async def fetch_order(self, ref: OrderRef) -> OrderReport | None:
+        """Return the venue's word on one order, closed ones included; `None` when it says that it has none."""
+        await self._client.instruments()
+        if ref.venue_order_id is not None:
+            return await self._find(ref, ref.venue_order_id, dict(self._rules.lookup_extra))
+        report = None
+        if self._rules.lookup_key is not None:
+            params = {self._rules.lookup_key: ref.client_order_id, **self._rules.lookup_extra}
+            report = await self._find(ref, self._rules.empty_id, params)
+        if report is None and (self._rules.lookup_key is None or self._rules.validity_window_ms is None):
+            report = await self._search(ref)
+        return report
+
+    async def _find(self, ref: OrderRef, order_id: str | None, params: dict[str, object]) -> OrderReport | None:
+        answer = await self._client.try_ask(
+            partial(self._api.fetch_order, order_id, ref.symbol, params), signed=True, urgent=True
+        )
+        call = answer.last_call
+        if says_not_found(answer.error, call, self._rules):
+            return None
+        if answer.error is not None or call is None or not call.succeeded:
+            raise self._client.failed(answer) from answer.error
+        with _readable():
+            report = report_from(answer.value, symbol=ref.symbol, rules=self._rules, now=self._client.clock())
+        asked_by_ours = ref.venue_order_id is None
+        if asked_by_ours and report.client_order_id != ref.client_order_id:
+            raise VenueUnavailable(f"the venue answered for another order than {ref.client_order_id}")
+        if not asked_by_ours and report.venue_order_id != ref.venue_order_id:
+            raise VenueUnavailable(f"the venue answered for another order than {ref.venue_order_id}")
+        return report
+
+    async def _search(self, ref: OrderRef) -> OrderReport | None:
+        """Go through the venue's lists; each must be whole before absence is believed."""
+        params = {self._rules.list_key: ref.client_order_id} if self._rules.list_key else {}
+        for name in self._rules.lists:
+            listed = partial(getattr(self._api, name), ref.symbol, None, None, params)
+            orders = await self._client.ask(listed, listing=True, signed=True)
+            for order in orders:
+                with _readable():
+                    if client_order_id_of(order, self._rules) == ref.client_order_id:
+                        return report_from(order, symbol=ref.symbol, rules=self._rules, now=self._client.clock())
+        return None
+
+    async def fetch_open_orders(self) -> Sequence[OrderReport]:
+        """Return all open orders of the account, of all symbols, in one call."""
+        await self._client.instruments()
+        orders = await self._client.ask(self._api.fetch_open_orders, listing=True, signed=True)
+        with _readable():
+            return [
+                report_from(order, symbol=order["symbol"], rules=self._rules, now=self._client.clock())
+                for order in orders
+            ]
+
+    async def fetch_trades(self, symbol: str, *, since: datetime) -> Sequence[Fill]:
+        """Return the account's trades in the symbol from `since` on, all pages, oldest first."""
+        await self._client.instruments()
+        return await self._all_pages(
+            symbol,
+            partial(self._api.fetch_my_trades, symbol),
+            start_ms=in_milliseconds(since),
+        )
+
+    async def fetch_order_trades(self, ref: OrderRef, *, since: datetime) -> Sequence[Fill]:
+        """Return all trades of one order, oldest first. Raises `ValueError` when its venue id is not known."""
+        if ref.venue_order_id is None:
+            raise ValueError("trades are asked for by the venue's order id")
+        await self._client.instruments()
+        if not self._rules.order_trades or not self._api.has.get("fetchOrderTrades"):
+            fills = await self.fetch_trades(ref.symbol, since=since)
+            return [fill for fill in fills if fill.venue_order_id == ref.venue_order_id]
+        return await self._all_pages(
+            ref.symbol,
+            partial(self._api.fetch_order_trades, ref.venue_order_id, ref.symbol),
+            start_ms=None,
+            venue_order_id=ref.venue_order_id,
+        )
+
+    async def _all_pages(
+        self,
+        symbol: str,
+        fetch: Callable[[int | None, int | None, dict[str, object]], Awaitable[Any]],
+        *,
+        start_ms: int | None,
+        venue_order_id: str | None = None,
+    ) -> list[Fill]:
+        """Read pages until one brings nothing new. Pages may repeat trades and come in any order."""
+        limit, params = self._rules.trades_page, dict[str, object]()
+        fills: dict[tuple[str, str, str], Fill] = {}
+        for _ in range(TRADE_PAGES_MAX):
+            page = await self._client.ask(partial(fetch, start_ms, limit, params), listing=True, signed=True)
+            with _readable():
+                read = fills_from(page, symbol=symbol, now=self._client.clock(), venue_order_id=venue_order_id)
+            fresh = [fill for fill in read if fill.key not in fills]
+            fills.update((fill.key, fill) for fill in fresh)
+            full = limit is None or len(page) >= limit
+            if not full or not page or (limit is None and not fresh):
+                return sorted(fills.values(), key=lambda fill: (fill.ts_event, len(fill.trade_id), fill.trade_id))
+            if not fresh:
+                raise VenueUnavailable("the venue repeats a full page of trades: the next one cannot be reached")
+            numbered = [int(str(trade["id"])) for trade in page if str(trade.get("id")).isdigit()]
+            if self._rules.pages_by_id and numbered:
+                start_ms, params = None, {"fromId": str(max(numbered) + 1)}
+            else:
+                start_ms = in_milliseconds(max(fill.ts_event for fill in read))
+        raise VenueUnavailable("the venue's pages of trades do not end")
+
+    async def fetch_balances(self) -> Sequence[Balance]:
+        """Return the balance of every asset that the account holds."""
+        await self._client.instruments()
+        answer = await self._client.ask(self._api.fetch_balance, signed=True)
+        with _readable():
+            return balances_from(answer)
+
+    async def fetch_ticker(self, symbol: str) -> Ticker:
+        """Return best prices and volume, at most a second old. Raises `UnknownSymbol`."""
+        await self._known(symbol)
+        return await self._tickers.get(symbol)
+
+    async def _read_ticker(self, symbol: str) -> Ticker:
+        answer = await self._client.ask(partial(self._api.fetch_ticker, symbol))
+        with _readable():
+            return ticker_from(answer, symbol=symbol, now=self._client.clock())
+
+    async def fetch_order_book(self, symbol: str, *, depth: int) -> OrderBook:
+        """Return the public order book, `depth` (1 or more) levels a side. Raises `UnknownSymbol`."""
+        await self._known(symbol)
+        asked = next((size for size in self._rules.book_depths if size >= depth), None)
+        asked = asked or (self._rules.book_depths[-1] if self._rules.book_depths else depth)
+        answer = await self._client.ask(partial(self._api.fetch_order_book, symbol, asked))
+        with _readable():
+            return order_book_from(answer, symbol=symbol, depth=depth, now=self._client.clock())
+
+    async def status(self) -> VenueStatus:
+        """Return how the venue answers, at most a second old; never raises."""
+        return await self._statuses.get("")
+
+    def time_fence_s(self) -> int | None:
+        """Return the seconds after `signed_at` from which "not found" is proof; `None`: never on this venue."""
+        return self._time_fence_s if self._time_fence_s is not None else self._rules.time_fence_s
+
+    async def close(self) -> None:
+        """Close connections. The exchange cannot be used afterwards."""
+        await self._client.close()
+
+    async def _known(self, symbol: str) -> None:
+        if symbol not in await self._client.instruments():
+            raise UnknownSymbol(f"the venue does not list {symbol}")
+
+
+def _refused(refusal: NotSent) -> SubmitOutcome:
+    verdict = SubmitVerdict.REFUSED if refusal.refused else SubmitVerdict.NOT_SENT
+    reason = Reason(code=refusal.code, text=refusal.text)
+    return SubmitOutcome(verdict=verdict, reason=reason, retry_after_s=refusal.retry_after_s)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Frame of every mapping: an answer that does not fit our values is one that cannot be read."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise VenueUnavailable(f"the venue's answer cannot be read: {type(error).__name__}") from error

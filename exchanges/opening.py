@@ -1,0 +1,149 @@
+"""Opens an account at its exchange: the one place that decides which adapter serves it."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import ccxt
+import ccxt.async_support
+
+from domain.errors import ConfigurationError
+from domain.order import TradingMode
+from domain.ports import Credentials, Exchange
+from exchanges.ccxt_client import VenueClient
+from exchanges.ccxt_exchange import CcxtExchange
+from exchanges.ccxt_transport import VenueSessions, watched_class
+from exchanges.venue_rules import VenueRules, venue_rules
+
+NOT_CONFIGURED: Final = "https://not-configured.invalid"
+"""Stands for every address of a venue that the account's `urls` leave out. The top-level domain `invalid` never
+resolves, so that an account which was pointed elsewhere can never fall back on the real venue."""
+KEY_NAMES: Final = ("apiKey", "secret", "password", "uid", "login", "twofa", "privateKey", "walletAddress", "token")
+
+
+def system_clock() -> datetime:
+    """Return the time, UTC."""
+    return datetime.now(UTC)
+
+
+async def open_exchange(
+    *,
+    account: str,
+    exchange: str,
+    mode: TradingMode,
+    ccxt_config: Mapping[str, object],
+    credentials: Credentials,
+    time_fence_s: int | None = None,
+    clock: Callable[[], datetime] = system_clock,
+    paper: Callable[[Exchange], Exchange] | None = None,
+) -> Exchange:
+    """Open the account's exchange. Nothing is asked of the venue yet.
+
+    Parameters
+    ----------
+    exchange
+        A ccxt id, such as `binanceus`.
+    ccxt_config
+        Merged into ccxt's constructor as it stands. If it names any of `urls.api`, then only those addresses are used.
+    time_fence_s
+        Seconds, 1 or more, instead of the venue's own time fence.
+    paper
+        Makes the paper exchange over the public market data of the venue; needed in paper mode, which takes no keys.
+
+    Raises
+    ------
+    ConfigurationError
+        When the id is unknown, keys are missing or stand in `ccxt_config`, or the mode is not possible there.
+    """
+    if exchange not in ccxt.exchanges:
+        near = ", ".join(difflib.get_close_matches(exchange, ccxt.exchanges, n=3)) or "none"
+        raise ConfigurationError(f"account {account!r}: exchange {exchange[:40]!r} is unknown; similar names: {near}")
+    keys = Credentials() if mode is TradingMode.PAPER else credentials
+    rules = venue_rules(exchange)
+    api = _instance(account, exchange, rules, ccxt_config, keys)
+    _point_elsewhere(api, ccxt_config)
+    if mode is TradingMode.SANDBOX and not _own_addresses(ccxt_config):
+        _enter_sandbox(account, api, rules)
+    sessions = VenueSessions(verify=bool(api.verify), cafile=api.cafile, trust_env=bool(api.aiohttp_trust_env))
+    api.session, api.own_session = sessions, False
+    client = VenueClient(api, sessions=sessions, rules=_effective(rules, api), clock=clock)
+    opened = CcxtExchange(client, time_fence_s=time_fence_s)
+    if mode is not TradingMode.PAPER:
+        _require_keys(account, api)
+        return opened
+    if paper is None:
+        raise ConfigurationError(f"account {account!r}: paper mode needs a paper book")
+    return paper(opened)
+
+
+def _instance(
+    account: str, exchange: str, rules: VenueRules, ccxt_config: Mapping[str, object], keys: Credentials
+) -> Any:
+    named = [name for name in KEY_NAMES if name in ccxt_config]
+    if named:
+        raise ConfigurationError(
+            f"account {account!r}: {', '.join(named)} must not stand in the ccxt configuration",
+            advice="Put keys into Vault or the environment; see the settings of `credentials`.",
+        )
+    secrets = {
+        "apiKey": keys.api_key, "secret": keys.secret_key, "password": keys.passphrase, "uid": keys.uid,
+    }  # fmt: skip
+    ours = {
+        # Text keeps every digit. ccxt's own retries would send an order again.
+        "number": str,
+        "enableRateLimit": True,
+        **{name: secret.get_secret_value() for name, secret in secrets.items() if secret is not None},
+    }
+    merged = ccxt.Exchange.deep_extend(rules.config, ours, dict(ccxt_config), {"number": str})
+    api = watched_class(exchange)(merged)
+    if api.options.get("maxRetriesOnFailure"):
+        raise ConfigurationError(f"account {account!r}: maxRetriesOnFailure must be 0: it would send orders again")
+    api.options["signsJournaledTime"] = rules.validity_window_ms is not None
+    return api
+
+
+def _own_addresses(ccxt_config: Mapping[str, object]) -> Any:
+    urls = ccxt_config.get("urls")
+    return urls.get("api") if isinstance(urls, Mapping) else None
+
+
+def _point_elsewhere(api: Any, ccxt_config: Mapping[str, object]) -> None:
+    given = _own_addresses(ccxt_config)
+    if given:
+        api.urls["api"] = _only_given(api.urls["api"], given)
+
+
+def _only_given(addresses: Any, given: Any) -> Any:
+    """Keep the addresses that were given; every other one leads nowhere."""
+    if not isinstance(addresses, Mapping):
+        return addresses if given is not None else NOT_CONFIGURED
+    own = given if isinstance(given, Mapping) else {}
+    return {name: _only_given(address, own.get(name)) for name, address in addresses.items()}
+
+
+def _enter_sandbox(account: str, api: Any, rules: VenueRules) -> None:
+    if not rules.has_sandbox or not api.urls.get("test"):
+        raise ConfigurationError(
+            f"account {account!r}: {api.id} has no sandbox that ccxt leads to; its orders would go elsewhere",
+            advice="Use mode paper, or set the account's `ccxt.urls.api` to the test network.",
+        )
+    api.set_sandbox_mode(True)
+
+
+def _effective(rules: VenueRules, api: Any) -> VenueRules:
+    """Take over a validity window that the account's configuration sets, for the time fence follows from it."""
+    window_ms = api.options.get("recvWindow")
+    if rules.validity_window_ms is None or not isinstance(window_ms, int):
+        return rules
+    return replace(rules, validity_window_ms=window_ms)
+
+
+def _require_keys(account: str, api: Any) -> None:
+    missing = [name for name, needed in api.requiredCredentials.items() if needed and not getattr(api, name, None)]
+    if missing:
+        raise ConfigurationError(
+            f"account {account!r}: {api.id} needs {', '.join(missing)}, which the credential store does not give",
+            advice="Set the account's keys, or use mode paper.",
+        )

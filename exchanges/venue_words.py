@@ -1,0 +1,67 @@
+"""What a venue says in an error body: its codes and its text, read per venue. Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+
+class Words(NamedTuple):
+    """The venue's codes, none when the body is not an error that we can read, and its own text."""
+
+    codes: tuple[str, ...] = ()
+    text: str = ""
+
+
+Speaker = Callable[[object], Words]
+
+
+def no_words(document: object) -> Words:
+    """Read nothing: for venues whose words have not been studied."""
+    return Words()
+
+
+def binance_words(document: object) -> Words:
+    """Read `{"code": -2010, "msg": "..."}`; an order has no `code`."""
+    if not isinstance(document, Mapping) or "orderId" in document or not isinstance(document.get("code"), int):
+        return Words()
+    return Words((str(document["code"]),), str(document.get("msg", "")))
+
+
+def okx_words(document: object) -> Words:
+    """Read `{"code": "1", "data": [{"sCode": "51008", "sMsg": "..."}]}` and `{"code": "50011", "msg": "..."}`."""
+    if not isinstance(document, Mapping):
+        return Words()
+    rows = document.get("data")
+    rows = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+    said = [(str(row["sCode"]), str(row.get("sMsg", ""))) for row in rows if row.get("sCode") not in (None, "", "0")]
+    if said:
+        return Words(tuple(code for code, _ in said), "; ".join(text for _, text in said))
+    code = document.get("code")
+    if code in (None, "", "0", "1", "2"):
+        return Words()
+    return Words((str(code),), str(document.get("msg", "")))
+
+
+def bybit_words(document: object) -> Words:
+    """Read `{"retCode": 170131, "retMsg": "..."}`."""
+    if not isinstance(document, Mapping) or document.get("retCode") in (None, 0, "0"):
+        return Words()
+    return Words((str(document["retCode"]),), str(document.get("retMsg", "")))
+
+
+def kraken_words(document: object) -> Words:
+    """Read `{"error": ["EOrder:Insufficient funds"]}`; a third part (`EGeneral:Invalid arguments:volume`) is text."""
+    errors = document.get("error") if isinstance(document, Mapping) else None
+    if not isinstance(errors, list) or not errors:
+        return Words()
+    texts = [str(error) for error in errors]
+    return Words(tuple(":".join(text.split(":")[:2]) for text in texts), "; ".join(texts))
+
+
+def coinbase_words(document: object) -> Words:
+    """Read `{"success": false, "error_response": {"error": "INSUFFICIENT_FUND", "message": "..."}}`."""
+    if not isinstance(document, Mapping) or document.get("success") is not False:
+        return Words()
+    said = document.get("error_response")
+    if not isinstance(said, Mapping) or not said.get("error"):
+        return Words()
+    return Words((str(said["error"]),), str(said.get("message", "")))
