@@ -1,0 +1,191 @@
+"""The worker process: settings → adapters → activities → Worker. It only wires; no logic lives here."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
+
+from activities.feed_activities import FeedActivities, FeedPace
+from activities.ledger_activities import LedgerActivities
+from activities.venue_activities import VenueActivities
+from credentials import open_credentials
+from domain.errors import ConfigurationError, CredentialsUnavailable
+from domain.identifiers import ORDERS_QUEUE, venue_queue
+from domain.ports import Exchange
+from exchanges.opening import open_exchange
+from exchanges.paper_exchange import PaperExchange, PaperTerms
+from observability.logs import set_up_logs
+from settings import Settings, load_settings
+from starter.connection import connect_temporal
+from starter.feeds import start_feed
+from starter.notifications import TemporalNotifier
+from storage.database import open_engine
+from storage.order_store import SqlOrderStore
+from storage.paper_store import SqlPaperBook
+from workflows.account_feed import AccountFeedWorkflow
+from workflows.order_workflow import OrderWorkflow
+
+STICKY_TIMEOUT = timedelta(seconds=2)
+"""Orders cached by a worker that died are deaf for this long."""
+CREDENTIALS_RETRY_S = 2.0
+log = logging.getLogger("volex.worker")
+
+
+def clock() -> datetime:
+    """Return the time, UTC."""
+    return datetime.now(UTC)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve orders until `stop` is set, then let running venue calls finish."""
+    identity = f"worker@{socket.gethostname()}#{settings.worker.number}"
+    served = settings.worker.accounts or tuple(settings.accounts)
+    engine = open_engine(settings.database_url.get_secret_value(), application_name=identity)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(engine.dispose)
+        exchanges = await _open_exchanges(settings, served, engine, stack)
+        client = await connect_temporal(
+            settings.temporal_address,
+            namespace=settings.temporal_namespace,
+            api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
+            tls_cert_path=settings.temporal_tls_cert_path,
+            tls_key_path=settings.temporal_tls_key_path,
+            tls_ca_path=settings.temporal_tls_ca_path,
+            tls_server_name=settings.temporal_tls_server_name,
+            identity=identity,
+        )
+        for worker in _workers(client, settings, engine, exchanges, identity):
+            await stack.enter_async_context(worker)
+        for account in served:
+            await start_feed(client, account)
+        log.info("worker_ready", extra={"identity": identity, "accounts": list(served)})
+        if settings.worker.ready_file is not None:
+            settings.worker.ready_file.write_text(json.dumps({"pid": os.getpid()}))
+        await stop.wait()
+        log.info("worker_stopping", extra={"identity": identity})
+
+
+def _workers(
+    client: Client, settings: Settings, engine: AsyncEngine, exchanges: Mapping[str, Exchange], identity: str
+) -> list[Worker]:
+    store = SqlOrderStore(engine)
+    ledger = LedgerActivities(store, terms=settings.terms(), clock=clock)
+    venue = VenueActivities(store, exchanges=exchanges, identity=identity, clock=clock)
+    pace = FeedPace(
+        open_interval_s=settings.worker.feed_open_interval_ms / 1000,
+        idle_interval_s=settings.worker.feed_idle_interval_ms / 1000,
+    )
+    feed = FeedActivities(store, exchanges=exchanges, notifier=TemporalNotifier(client), pace=pace, clock=clock)
+    graceful = timedelta(seconds=settings.worker.graceful_shutdown_s)
+    orders = Worker(
+        client,
+        task_queue=ORDERS_QUEUE,
+        workflows=[OrderWorkflow, AccountFeedWorkflow],
+        activities=[ledger.risk_check, ledger.deny, ledger.request_amend, ledger.end_unsent, ledger.persist],
+        max_cached_workflows=settings.worker.max_cached_workflows,
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
+        activity_task_poller_behavior=PollerBehaviorAutoscaling(),
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        graceful_shutdown_timeout=graceful,
+        identity=identity,
+    )
+    accounts = [
+        Worker(
+            client,
+            task_queue=venue_queue(account),
+            activities=[venue.validate, venue.submit, venue.look_up, venue.cancel, feed.follow_account],
+            activity_task_poller_behavior=PollerBehaviorAutoscaling(initial=2),
+            graceful_shutdown_timeout=graceful,
+            identity=identity,
+        )
+        for account in exchanges
+    ]
+    return [orders, *accounts]
+
+
+async def _open_exchanges(
+    settings: Settings, served: tuple[str, ...], engine: AsyncEngine, stack: contextlib.AsyncExitStack
+) -> Mapping[str, Exchange]:
+    exchanges: dict[str, Exchange] = {}
+    for account in served:
+        exchanges[account] = await _open(settings, account, engine)
+        stack.push_async_callback(exchanges[account].close)
+    return exchanges
+
+
+async def _open(settings: Settings, account: str, engine: AsyncEngine) -> Exchange:
+    """Open one account; keys that cannot be had yet are waited for, and the log says so."""
+    entry = settings.accounts[account]
+    store = open_credentials(settings, account)
+    terms = PaperTerms(
+        opening_balances=settings.paper.balances,
+        maker_rate=settings.paper.maker_rate,
+        taker_rate=settings.paper.taker_rate,
+        latency_ms=settings.paper.latency_ms,
+    )
+    while True:
+        try:
+            credentials = await store.credentials(account, entry.exchange)
+        except CredentialsUnavailable as error:
+            log.warning("credentials_unavailable", extra={"account": account, "text": str(error)})
+            await asyncio.sleep(CREDENTIALS_RETRY_S)
+            continue
+        return await open_exchange(
+            account=account,
+            exchange=entry.exchange,
+            mode=settings.mode_of(account),
+            ccxt_config=entry.ccxt,
+            credentials=credentials,
+            time_fence_s=entry.time_fence_s,
+            paper=lambda market_data: PaperExchange(
+                account, market_data=market_data, book=SqlPaperBook(engine), terms=terms
+            ),
+        )
+
+
+@contextlib.asynccontextmanager
+async def _stopped_by_signals() -> AsyncIterator[asyncio.Event]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    yield stop
+
+
+async def _main(settings: Settings) -> None:
+    async with _stopped_by_signals() as stop:
+        await run(settings, stop)
+
+
+def main() -> None:
+    """Run the worker. Exit code 2 when the settings contradict each other."""
+    try:
+        settings = load_settings()
+        set_up_logs(level=settings.log_level)
+        asyncio.run(_main(settings))
+        code = 0
+    except ConfigurationError as error:
+        print(f"{error.code}: {error.message} {error.what_to_do}", file=sys.stderr)
+        code = 2
+    except Exception:
+        log.exception("worker_failed")
+        code = 1
+    # The SDK's native threads can crash a process that ends in the ordinary way after its work is done.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
