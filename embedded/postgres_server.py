@@ -122,5 +122,5 @@ def _let_pass(path: Path) -> None:
     """Let the substitute user walk through the folders above `path`; it may not list or read them."""
     for folder in path.resolve().parents:
         mode = folder.stat().st_mode
-        if not mode & 0o001:
-            folder.chmod(mode | 0o001)
+        if mode & 0o011 != 0o011:  # the group too: a child that runs as another user keeps our group
+            folder.chmod(mode | 0o011)
