@@ -1,0 +1,65 @@
+"""Metrics: one registry, names with their unit. Labels are few and bounded: never an order id, never a symbol."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+REGISTRY: Final = CollectorRegistry()
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+
+ORDERS_PLACED: Final = Counter(
+    "volex_orders_placed_total", "Orders admitted", ["account", "side", "order_type"], registry=REGISTRY
+)
+ORDERS_FINAL: Final = Counter(
+    "volex_orders_final_total", "Orders that reached a final status", ["account", "status"], registry=REGISTRY
+)
+ORDERS_IN_DOUBT: Final = Gauge(
+    "volex_orders_in_doubt", "Orders of which the venue has not yet said whether it has them", ["account"],
+    registry=REGISTRY,
+)  # fmt: skip
+VENUE_REQUESTS: Final = Counter(
+    "volex_venue_requests_total", "Requests to a venue", ["account", "call", "outcome"], registry=REGISTRY
+)
+VENUE_REQUEST_DURATION: Final = Histogram(
+    "volex_venue_request_duration_seconds",
+    "Seconds that a venue took to answer",
+    ["account", "call"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=REGISTRY,
+)
+
+
+@contextmanager
+def venue_request(account: str, call: str) -> Iterator[None]:
+    """Count and time one request. An exception counts as an outcome under its class's name and passes on."""
+    began = perf_counter()
+    outcome = "ok"
+    try:
+        yield
+    except BaseException as error:
+        outcome = type(error).__name__
+        raise
+    finally:
+        VENUE_REQUEST_DURATION.labels(account, call).observe(perf_counter() - began)
+        VENUE_REQUESTS.labels(account, call, outcome).inc()
+
+
+def render() -> bytes:
+    """Return all metrics as Prometheus reads them; their content type is `CONTENT_TYPE`."""
+    return generate_latest(REGISTRY)
+
+
+def serve(address: str) -> None:
+    """Serve them on `host:port` from a thread of its own, for processes without an HTTP interface.
+
+    Raises
+    ------
+    OSError
+        When the port is taken.
+    """
+    host, _, port = address.rpartition(":")
+    start_http_server(int(port), addr=host or "127.0.0.1", registry=REGISTRY)
