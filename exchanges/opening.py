@@ -11,10 +11,11 @@ import ccxt.async_support
 
 from domain.errors import ConfigurationError
 from domain.order import TradingMode
-from domain.ports import Credentials, Exchange
+from domain.ports import Credentials, Exchange, PaperBook
 from exchanges.ccxt_client import VenueClient
 from exchanges.ccxt_exchange import CcxtExchange
 from exchanges.ccxt_transport import VenueSessions, watched_class
+from exchanges.paper_exchange import PaperExchange, PaperTerms
 from exchanges.venue_rules import VenueRules, venue_rules
 
 NOT_CONFIGURED: Final = "https://not-configured.invalid"
@@ -37,7 +38,8 @@ async def open_exchange(
     credentials: Credentials,
     time_fence_s: int | None = None,
     clock: Callable[[], datetime] = system_clock,
-    paper: Callable[[Exchange], Exchange] | None = None,
+    paper_book: PaperBook | None = None,
+    paper_terms: PaperTerms | None = None,
 ) -> Exchange:
     """Open the account's exchange. Nothing is asked of the venue yet.
 
@@ -49,8 +51,8 @@ async def open_exchange(
         Merged into ccxt's constructor as it stands. If it names any of `urls.api`, then only those addresses are used.
     time_fence_s
         Seconds, 1 or more, instead of the venue's own time fence.
-    paper
-        Makes the paper exchange over the public market data of the venue; needed in paper mode, which takes no keys.
+    paper_book
+        Where paper orders live; needed in paper mode, which takes the venue's public data and no keys.
 
     Raises
     ------
@@ -60,22 +62,23 @@ async def open_exchange(
     if exchange not in ccxt.exchanges:
         near = ", ".join(difflib.get_close_matches(exchange, ccxt.exchanges, n=3)) or "none"
         raise ConfigurationError(f"account {account!r}: exchange {exchange[:40]!r} is unknown; similar names: {near}")
+    if mode is TradingMode.PAPER and paper_book is None:
+        raise ConfigurationError(f"account {account!r}: paper mode needs a paper book")
     keys = Credentials() if mode is TradingMode.PAPER else credentials
     rules = venue_rules(exchange)
     api = _instance(account, exchange, rules, ccxt_config, keys)
     _point_elsewhere(api, ccxt_config)
     if mode is TradingMode.SANDBOX and not _own_addresses(ccxt_config):
         _enter_sandbox(account, api, rules)
+    if mode is not TradingMode.PAPER:
+        _require_keys(account, api)
     sessions = VenueSessions(verify=bool(api.verify), cafile=api.cafile, trust_env=bool(api.aiohttp_trust_env))
     api.session, api.own_session = sessions, False
     client = VenueClient(api, sessions=sessions, rules=_effective(rules, api), clock=clock)
     opened = CcxtExchange(client, time_fence_s=time_fence_s)
-    if mode is not TradingMode.PAPER:
-        _require_keys(account, api)
+    if paper_book is None or mode is not TradingMode.PAPER:
         return opened
-    if paper is None:
-        raise ConfigurationError(f"account {account!r}: paper mode needs a paper book")
-    return paper(opened)
+    return PaperExchange(opened, paper_book, account=account, clock=clock, terms=paper_terms)
 
 
 def _instance(
@@ -124,7 +127,7 @@ def _only_given(addresses: Any, given: Any) -> Any:
 
 
 def _enter_sandbox(account: str, api: Any, rules: VenueRules) -> None:
-    if not rules.has_sandbox or not api.urls.get("test"):
+    if not rules.has_sandbox:
         raise ConfigurationError(
             f"account {account!r}: {api.id} has no sandbox that ccxt leads to; its orders would go elsewhere",
             advice="Use mode paper, or set the account's `ccxt.urls.api` to the test network.",

@@ -65,17 +65,6 @@ READ_FAILURES: Final[Mapping[type[Exception], type[VenueError]]] = {
     ),
 }  # fmt: skip
 """Every class of ccxt, by hand: a class that a new version brings has to be thought about (a test says so)."""
-LOCAL_VALIDATION: Final = (
-    ccxt.ArgumentsRequired,
-    ccxt.BadRequest,
-    ccxt.InvalidOrder,
-    ccxt.InsufficientFunds,
-    ccxt.NotSupported,
-    ccxt.AuthenticationError,
-    ccxt.OperationRejected,
-    ccxt.InvalidAddress,
-)
-"""Raised before any request was made, these are ccxt's own checks of what it was given."""
 
 
 def clean(text: str) -> str:
@@ -117,8 +106,8 @@ def _nothing_left(probe: Probe, error: Exception | None) -> SubmitOutcome:
             verdict=verdict, reason=Reason(code=error.code, text=error.text), retry_after_s=error.retry_after_s
         )
     name = type(error).__name__
-    if not probe.calls and isinstance(error, LOCAL_VALIDATION):
-        # No request was made, so these words are ccxt's own and hold no URL.
+    if not probe.calls and isinstance(error, ccxt.ExchangeError) and not isinstance(error, ccxt.ExchangeClosedByUser):
+        # No request was made, so these are ccxt's own checks of what it was given; its words hold no URL.
         reason = Reason(code="REFUSED_LOCALLY", text=f"ccxt refuses the order: {name}", venue_text=clean(str(error)))
         return SubmitOutcome(verdict=SubmitVerdict.REFUSED, reason=reason)
     if not probe.calls and not isinstance(error, ccxt.BaseError | ExecutionError | OSError | TimeoutError):
