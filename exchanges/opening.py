@@ -11,11 +11,10 @@ import ccxt.async_support
 
 from domain.errors import ConfigurationError
 from domain.order import TradingMode
-from domain.ports import Credentials, Exchange, PaperBook
+from domain.ports import Credentials, Exchange
 from exchanges.ccxt_client import VenueClient
 from exchanges.ccxt_exchange import CcxtExchange
 from exchanges.ccxt_transport import VenueSessions, watched_class
-from exchanges.paper_exchange import PaperExchange, PaperTerms
 from exchanges.venue_rules import VenueRules, venue_rules
 
 NOT_CONFIGURED: Final = "https://not-configured.invalid"
@@ -38,8 +37,7 @@ async def open_exchange(
     credentials: Credentials,
     time_fence_s: int | None = None,
     clock: Callable[[], datetime] = system_clock,
-    paper_book: PaperBook | None = None,
-    paper_terms: PaperTerms | None = None,
+    paper: Callable[[Exchange], Exchange] | None = None,
 ) -> Exchange:
     """Open the account's exchange. Nothing is asked of the venue yet.
 
@@ -51,8 +49,8 @@ async def open_exchange(
         Merged into ccxt's constructor as it stands. If it names any of `urls.api`, then only those addresses are used.
     time_fence_s
         Seconds, 1 or more, instead of the venue's own time fence.
-    paper_book
-        Where paper orders live; needed in paper mode, which takes the venue's public data and no keys.
+    paper
+        Makes the paper exchange over the venue's public market data; needed in paper mode, which takes no keys.
 
     Raises
     ------
@@ -62,7 +60,7 @@ async def open_exchange(
     if exchange not in ccxt.exchanges:
         near = ", ".join(difflib.get_close_matches(exchange, ccxt.exchanges, n=3)) or "none"
         raise ConfigurationError(f"account {account!r}: exchange {exchange[:40]!r} is unknown; similar names: {near}")
-    if mode is TradingMode.PAPER and paper_book is None:
+    if mode is TradingMode.PAPER and paper is None:
         raise ConfigurationError(f"account {account!r}: paper mode needs a paper book")
     keys = Credentials() if mode is TradingMode.PAPER else credentials
     rules = venue_rules(exchange)
@@ -76,9 +74,7 @@ async def open_exchange(
     api.session, api.own_session = sessions, False
     client = VenueClient(api, sessions=sessions, rules=_effective(rules, api), clock=clock)
     opened = CcxtExchange(client, time_fence_s=time_fence_s)
-    if paper_book is None or mode is not TradingMode.PAPER:
-        return opened
-    return PaperExchange(opened, paper_book, account=account, clock=clock, terms=paper_terms)
+    return paper(opened) if paper is not None and mode is TradingMode.PAPER else opened
 
 
 def _instance(

@@ -19,7 +19,10 @@ from exchanges.venue_rules import listed_venues, venue_rules
 
 CLIENT_ORDER_ID = "abcdef0123456789"
 KEYS = Credentials(
-    api_key=SecretStr("account-key-1"), secret_key=SecretStr("c2VjcmV0"), passphrase=SecretStr("phrase"), uid=SecretStr("uid")
+    api_key=SecretStr("account-key-1"),
+    secret_key=SecretStr("c2VjcmV0"),
+    passphrase=SecretStr("phrase"),
+    uid=SecretStr("uid"),
 )
 SANDBOXES = {"binance", "okx", "bybit", "gate", "bitget", "cryptocom", "gemini"}
 
@@ -129,10 +132,6 @@ async def test_account_can_set_its_own_time_fence() -> None:
 
 
 # What reaches the wire. ccxt's classes are the real ones; only their last step, the network, is cut off.
-
-
-class _Wire(Exception):
-    """Carries the request that would have been sent."""
 
 
 class _Dry:
