@@ -1,0 +1,1 @@
+"""The `volex` command."""

@@ -9,11 +9,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import urllib.request
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG: Final = 1
+_ASK_INTERVAL_S: Final = 0.03
+_ANSWER_TIMEOUT_S: Final = 2
+_NO_PROXY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Children are on loopback: a proxy of the environment has no say."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class ChildSpec:
     ----------
     stop_signal
         Asks for a clean end; the child gets `stop_timeout_s` seconds for it before SIGKILL.
+    orphan_signal
+        What the kernel sends it when the supervisor dies; `None`: the stop signal.
     user
         System user to run as; `None` for our own.
     """
@@ -34,6 +42,7 @@ class ChildSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_s: float = 5.0
+    orphan_signal: signal.Signals | None = None
     user: str | None = None
 
 
@@ -56,9 +65,10 @@ class Child:
                 stderr=log,
                 env={**os.environ, **spec.env},
                 start_new_session=True,
-                preexec_fn=_die_with_parent(spec.stop_signal, os.getpid()),
+                preexec_fn=_die_with_parent(spec.orphan_signal or spec.stop_signal, os.getpid()),
                 cwd="/" if spec.user else None,
-                **({"user": spec.user} if spec.user else {}),
+                user=spec.user,
+                umask=0o077,
             )
         return cls(spec, process)
 
@@ -119,8 +129,8 @@ def free_port() -> int:
         return port
 
 
-async def until_listening(port: int, *, child: Child, timeout_s: float) -> None:
-    """Wait until 127.0.0.1:port takes connections.
+async def until(question: Callable[[], Awaitable[bool]], *, child: Child, timeout_s: float) -> None:
+    """Ask until the answer is yes.
 
     Raises
     ------
@@ -128,17 +138,23 @@ async def until_listening(port: int, *, child: Child, timeout_s: float) -> None:
         When the child ends before, or the time runs out; the message names the log file.
     """
     deadline = asyncio.get_running_loop().time() + timeout_s
-    while True:
+    while not await question():
         if child.returncode is not None:
             raise RuntimeError(f"{child.spec.name} ended with code {child.returncode}; see {child.spec.log_path}")
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            if asyncio.get_running_loop().time() > deadline:
-                raise RuntimeError(
-                    f"{child.spec.name} does not answer on port {port}; see {child.spec.log_path}"
-                ) from None
-            await asyncio.sleep(0.02)
-        else:
-            writer.close()
-            return
+        if asyncio.get_running_loop().time() > deadline:
+            raise RuntimeError(f"{child.spec.name} is not ready after {timeout_s:g} s; see {child.spec.log_path}")
+        await asyncio.sleep(_ASK_INTERVAL_S)
+
+
+async def answers(url: str) -> str | None:
+    """Return what an HTTP address answers with status 200; `None` for anything else."""
+    try:
+        return await asyncio.to_thread(_get, url)
+    except OSError:
+        return None
+
+
+def _get(url: str) -> str:
+    with _NO_PROXY.open(url, timeout=_ANSWER_TIMEOUT_S) as response:
+        text: str = response.read().decode()
+        return text

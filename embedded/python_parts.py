@@ -1,0 +1,136 @@
+"""The parts that are our own Python programs: simulator, worker, REST interface."""
+
+import json
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from embedded.child import Child, ChildSpec, answers, until
+
+_START_TIMEOUT_S: Final = 60
+
+
+def _module(name: str) -> list[str]:
+    # -P: the folder that `volex up` is called in must not shadow our modules.
+    return [sys.executable, "-P", "-m", name]
+
+
+def _told_by(path: Path) -> dict[str, Any]:
+    """Return what a ready file says; empty while it is absent or half written."""
+    try:
+        told: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told
+
+
+class Simulator:
+    """The local venue."""
+
+    name = "simulator"
+
+    def __init__(
+        self, directory: Path, *, port: int, control_port: int, log_path: Path, run_dir: Path, arguments: Sequence[str]
+    ) -> None:
+        self._directory = directory
+        self._ports = (port, control_port)
+        self._log_path = log_path
+        self._ready_path = run_dir / "simulator.json"
+        self._arguments = arguments
+
+    @property
+    def venue_url(self) -> str:
+        """Address that ccxt is pointed at."""
+        return f"http://127.0.0.1:{self._ports[0]}"
+
+    @property
+    def control_url(self) -> str:
+        """Address of its ledger of what truly happened, and of its faults."""
+        return f"http://127.0.0.1:{self._ports[1]}"
+
+    def spec(self) -> ChildSpec:
+        """Return how it is run."""
+        self._ready_path.unlink(missing_ok=True)
+        argv = [*_module("simulator"), "--host", "127.0.0.1", "--port", str(self._ports[0])]
+        argv += ["--control-port", str(self._ports[1]), "--data-dir", str(self._directory)]
+        argv += ["--ready-file", str(self._ready_path), *self._arguments]
+        return ChildSpec(name=self.name, argv=argv, log_path=self._log_path, stop_timeout_s=3)
+
+    async def until_ready(self, child: Child) -> None:
+        """Wait until it has written its ready file."""
+
+        async def told() -> bool:
+            return _told_by(self._ready_path).get("pid") == child.pid
+
+        await until(told, child=child, timeout_s=_START_TIMEOUT_S)
+
+
+class WorkerProcess:
+    """One worker. It writes a ready file once it polls."""
+
+    def __init__(
+        self, number: int, *, environment: Mapping[str, str], log_path: Path, run_dir: Path, graceful_s: int
+    ) -> None:
+        self.name = "worker" if number == 1 else f"worker-{number}"
+        self._number = number
+        self._environment = environment
+        self._log_path = log_path
+        self._ready_path = run_dir / f"{self.name}.json"
+        self._graceful_s = graceful_s
+
+    def spec(self) -> ChildSpec:
+        """Return how it is run. An orphan is killed at once: without its servers it has nothing to finish."""
+        self._ready_path.unlink(missing_ok=True)
+        own = {
+            "WORKER__NUMBER": str(self._number),
+            "WORKER__READY_FILE": str(self._ready_path),
+            "WORKER__GRACEFUL_SHUTDOWN_S": str(self._graceful_s),
+        }
+        return ChildSpec(
+            name=self.name,
+            argv=_module("worker"),
+            log_path=self._log_path,
+            env={**self._environment, **own},
+            stop_timeout_s=self._graceful_s + 2,
+            orphan_signal=signal.SIGKILL,
+        )
+
+    async def until_ready(self, child: Child) -> None:
+        """Wait until it polls."""
+
+        async def told() -> bool:
+            return _told_by(self._ready_path).get("pid") == child.pid
+
+        await until(told, child=child, timeout_s=_START_TIMEOUT_S)
+
+
+class ApiProcess:
+    """The REST interface."""
+
+    name = "api"
+
+    def __init__(self, url: str, *, environment: Mapping[str, str], log_path: Path) -> None:
+        self.url = url
+        self._environment = environment
+        self._log_path = log_path
+
+    def spec(self) -> ChildSpec:
+        """Return how it is run."""
+        return ChildSpec(
+            name=self.name,
+            argv=[*_module("cli.main"), "api"],
+            log_path=self._log_path,
+            env=self._environment,
+            stop_timeout_s=3,
+            orphan_signal=signal.SIGKILL,
+        )
+
+    async def until_ready(self, child: Child) -> None:
+        """Wait until it answers."""
+
+        async def alive() -> bool:
+            return await answers(f"{self.url}/health/live") is not None
+
+        await until(alive, child=child, timeout_s=_START_TIMEOUT_S)
