@@ -1,0 +1,147 @@
+"""The order's life on Temporal's time-skipping server, over a real ledger and a scripted venue, with nothing cached."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest_asyncio
+from google.protobuf.empty_pb2 import Empty
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.ledger_activities import LedgerActivities
+from activities.venue_activities import VenueActivities
+from domain.identifiers import ORDERS_QUEUE, order_workflow_id, venue_queue
+from domain.order import OrderRequest
+from domain.reports import Balance
+from storage.order_store import SqlOrderStore
+from tests.factories import Decimal, make_request, make_terms
+from tests.workflow.scripted_exchange import ScriptedExchange
+from workflows import search_attributes
+from workflows.messages import OrderInput, OrderResult, OrderView, PlaceOrder
+from workflows.order_workflow import OrderWorkflow
+from workflows.temporal_plugin import volex_plugin
+
+RESULT_WITHIN_S = 20
+_KINDS = {"Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD, "Bool": IndexedValueType.INDEXED_VALUE_TYPE_BOOL}
+
+
+@dataclass
+class Clock:
+    """The activities' clock: real time, moved on by the test where the workflow's time was skipped."""
+
+    ahead: timedelta = field(default_factory=timedelta)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@dataclass
+class Desk:
+    """One account's worker, its venue and its ledger, and the way to place on it."""
+
+    client: Client
+    account: str
+    venue: ScriptedExchange
+    store: SqlOrderStore
+    clock: Clock
+
+    async def place(self, key: str = "key", **ticket: object) -> tuple[OrderView, WorkflowHandle[object, OrderResult]]:
+        """Place an order and return the first answer and the workflow."""
+        return await self.place_request(make_request(key, account=self.account, **ticket))
+
+    async def server_time(self) -> datetime:
+        """Return the server's time, which other tests may have moved far ahead."""
+        return (await self.client.test_service.get_current_time(Empty())).time.ToDatetime(UTC)
+
+    async def result(self, handle: WorkflowHandle[object, OrderResult]) -> OrderResult:
+        """Wait for the end of an order, skipping the time in which nothing happens."""
+        waited = self.client.get_workflow_handle_for(OrderWorkflow.run, handle.id)
+        async with self.skipping():
+            return await asyncio.wait_for(waited.result(), RESULT_WITHIN_S)
+
+    @asynccontextmanager
+    async def skipping(self) -> AsyncIterator[None]:
+        """Let the server skip time."""
+        await self.client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
+        try:
+            yield
+        finally:
+            await self.client.test_service.lock_time_skipping(LockTimeSkippingRequest())
+
+    async def place_request(self, request: OrderRequest) -> tuple[OrderView, WorkflowHandle[object, OrderResult]]:
+        """Place a request as it stands."""
+        start = WithStartWorkflowOperation(
+            OrderWorkflow.run,
+            OrderInput(request=request),
+            id=order_workflow_id(request.account, request.order_id),
+            task_queue=ORDERS_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        )
+        view = await self.client.execute_update_with_start_workflow(
+            OrderWorkflow.place, PlaceOrder(request=request), start_workflow_operation=start, id=f"place-{request.ticket.fingerprint()[:16]}"
+        )
+        return view, await start.workflow_handle()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """Temporal's time-skipping test server."""
+    server = Path(sys.executable).parent / "temporal-test-server"
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=str(server), data_converter=pydantic_data_converter
+    ) as environment:
+        attributes = {key.name: _KINDS["Bool" if key.indexed_value_type == 5 else "Keyword"] for key in search_attributes.ALL}
+        await environment.client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(search_attributes=attributes, namespace="default")
+        )
+        yield environment
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def desk(time_skipping: WorkflowEnvironment, store: SqlOrderStore) -> AsyncIterator[Desk]:
+    """A desk of the test's own account, with 10,000 USDT and a tenth of a bitcoin."""
+    async with open_desk(time_skipping.client, store) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def open_desk(client: Client, store: SqlOrderStore) -> AsyncIterator[Desk]:
+    """Run the workers of one new account."""
+    account = f"t{uuid4().hex[:12]}"
+    clock, venue = Clock(), ScriptedExchange()
+    balances = [
+        Balance(asset="USDT", free=Decimal(10_000), used=Decimal(0), total=Decimal(10_000)),
+        Balance(asset="BTC", free=Decimal(1), used=Decimal(0), total=Decimal(1)),
+    ]
+    await store.record_balances(account, balances, asked_at=clock())
+    ledger = LedgerActivities(store, terms={account: make_terms(account)}, clock=clock)
+    at_venue = VenueActivities(store, exchanges={account: venue}, identity="test", clock=clock)
+    config = {"plugins": [volex_plugin()]}
+    orders = Worker(
+        client,
+        task_queue=ORDERS_QUEUE,
+        workflows=[OrderWorkflow],
+        activities=[ledger.risk_check, ledger.deny, ledger.request_amend, ledger.end_unsent, ledger.persist],
+        max_cached_workflows=0,
+        **config,
+    )
+    queue = Worker(
+        client,
+        task_queue=venue_queue(account),
+        activities=[at_venue.validate, at_venue.submit, at_venue.look_up, at_venue.cancel],
+        **config,
+    )
+    async with orders, queue:
+        yield Desk(client=client, account=account, venue=venue, store=store, clock=clock)
