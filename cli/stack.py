@@ -61,10 +61,10 @@ def up(
         parts=ALL_PARTS if simulator else ALL_PARTS - {"simulator"},
         ports={**ports, "simulator": simulator_port},
     )
-    raise typer.Exit(asyncio.run(_run(options)))
+    raise typer.Exit(asyncio.run(run_stack(options)))
 
 
-async def _run(options: "StackOptions") -> int:
+async def run_stack(options: "StackOptions") -> int:
     """Run until a signal comes, also while starting. Return the exit code."""
     from embedded.stack import EmbeddedStack
     from observability.logs import set_up_logs
