@@ -297,7 +297,7 @@ class PaperDesk(Frozen):
     """What the paper book holds of one account and symbol, read under the account's lock."""
 
     orders: tuple[PaperOrder, ...] = ()
-    """The symbol's open orders, oldest first, and the order of the client order id that was named."""
+    """The symbol's open orders, oldest first; where a client order id was named, that order alone, if there is one."""
     balances: tuple[Balance, ...] = ()
     asks_taken: tuple[BookLevel, ...] = ()
     """Of the public asks that still stand, what our paper orders have taken already."""
@@ -338,8 +338,8 @@ class PaperBook(Protocol):
     async def disown(self, account: str, client_order_id: str, *, now: datetime) -> PaperOrder | None:
         """Return the order, or record that there is none: then `change` shows it, and it can never be placed."""
 
-    async def open_orders(self, account: str) -> Sequence[PaperOrder]:
-        """Return the open orders, oldest first."""
+    async def open_orders(self, account: str, *, symbol: str | None = None) -> Sequence[PaperOrder]:
+        """Return the open orders, of one symbol or by symbol, oldest first."""
 
     async def fills(
         self, account: str, symbol: str, *, since: datetime, venue_order_id: str | None = None

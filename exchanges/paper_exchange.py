@@ -162,6 +162,7 @@ class PaperExchange:
             decided = await self._book.change(
                 self._account,
                 order.submission.symbol,
+                client_order_id=order.submission.client_order_id,
                 decide=lambda desk: paper_matching.cancel(desk, order.venue_order_id, now=self._clock()),
             )
             return decided if isinstance(decided, Reason) else None
@@ -235,7 +236,7 @@ class PaperExchange:
         if now_s - self._looked_at_s.get(symbol, float("-inf")) < self._terms.look_interval_ms / 1000:
             return
         self._looked_at_s[symbol] = now_s
-        orders = [o for o in await self._book.open_orders(self._account) if o.submission.symbol == symbol]
+        orders = await self._book.open_orders(self._account, symbol=symbol)
         if not orders:
             return
         try:

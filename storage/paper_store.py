@@ -88,9 +88,9 @@ class SqlPaperBook:
 
         return await in_transaction(self._engine, work)
 
-    async def open_orders(self, account: str) -> Sequence[PaperOrder]:
-        """Return the open orders by symbol, oldest first."""
-        query = _orders(account).where(paper_orders.c.is_open)
+    async def open_orders(self, account: str, *, symbol: str | None = None) -> Sequence[PaperOrder]:
+        """Return the open orders, of one symbol or by symbol, oldest first."""
+        query = _open_orders(account, symbol)
         return await in_transaction(self._engine, lambda connection: _all_orders(connection, query))
 
     async def fills(
@@ -123,14 +123,11 @@ async def _lock(connection: AsyncConnection, account: str) -> None:
 async def _read_desk(connection: AsyncConnection, account: str, symbol: str, client_order_id: str | None) -> PaperDesk:
     desk = select(paper_desks.c.document).where(paper_desks.c.account == account, paper_desks.c.symbol == symbol)
     kept: dict[str, Any] = (await connection.execute(desk)).scalar_one_or_none() or {}
-    orders = await _all_orders(
-        connection, _orders(account).where(paper_orders.c.symbol == symbol, paper_orders.c.is_open)
-    )
     disowned = False
-    if client_order_id is not None:
-        named = await _one_order(connection, _by_client_order_id(account, client_order_id))
-        if named is not None and named not in orders:
-            orders.append(named)
+    if client_order_id is None:
+        orders = await _all_orders(connection, _open_orders(account, symbol))
+    else:
+        orders = await _all_orders(connection, _by_client_order_id(account, client_order_id))
         absence = select(paper_absences.c.account).where(
             paper_absences.c.account == account, paper_absences.c.client_order_id == client_order_id
         )
@@ -144,7 +141,8 @@ async def _write_desk(
 ) -> None:
     key = {"account": account, "symbol": symbol}
     await _upsert(connection, paper_desks, [{**key, "document": after.model_dump(mode="json", include=_DESK_FIELDS)}])
-    changed = [order for order in after.orders if order not in before.orders]
+    known = {order.submission.client_order_id: order for order in before.orders}
+    changed = [order for order in after.orders if order != known.get(order.submission.client_order_id)]
     await _upsert(connection, paper_orders, [_order_row(account, order) for order in changed])
     moved = [balance for balance in after.balances if balance not in before.balances]
     await _upsert(connection, paper_balances, [_balance_row(account, balance) for balance in moved])
@@ -172,6 +170,11 @@ async def _find(connection: AsyncConnection, account: str, ref: OrderRef) -> Pap
 def _orders(account: str) -> Select[Any]:
     columns = paper_orders.c
     return select(columns.document).where(columns.account == account).order_by(columns.symbol, columns.venue_order_id)
+
+
+def _open_orders(account: str, symbol: str | None) -> Select[Any]:
+    query = _orders(account).where(paper_orders.c.is_open)
+    return query.where(paper_orders.c.symbol == symbol) if symbol is not None else query
 
 
 def _by_client_order_id(account: str, client_order_id: str) -> Select[Any]:

@@ -33,6 +33,8 @@ from exchanges.paper_exchange import PaperExchange, PaperTerms
 from storage.database import open_engine
 from storage.paper_store import SqlPaperBook
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # the engine lives in the session's loop
+
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 D = Decimal
 SYMBOLS = ("BTC/USDT", "ETH/USDT")

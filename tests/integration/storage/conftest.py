@@ -1,0 +1,72 @@
+"""An account that was compared with its venue, and the steps that bring an order to a point of its life."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.order import Order, OrderRequest
+from domain.ports import Admission, Attempt
+from domain.reports import Balance, SubmitOutcome, SubmitVerdict
+from storage.order_store import SqlOrderStore
+from tests.factories import NOW, make_report, make_request, make_terms, make_validated
+
+ACCOUNT = "binanceus"
+BEFORE = NOW - timedelta(minutes=1)
+Rows = Callable[..., Awaitable[list[Any]]]
+
+
+def balance(asset: str, total: str) -> Balance:
+    """All of it free."""
+    return Balance(asset=asset, free=Decimal(total), used=Decimal(0), total=Decimal(total))
+
+
+class Life:
+    """Steps of orders' lives on the real ledger."""
+
+    def __init__(self, store: SqlOrderStore) -> None:
+        self.store = store
+
+    async def fund(self, *, asked_at: datetime = BEFORE, **totals: str) -> None:
+        """Let the venue tell balances."""
+        told = [balance(asset, total) for asset, total in totals.items()]
+        await self.store.record_balances(ACCOUNT, told, asked_at=asked_at)
+
+    async def admit(self, request: OrderRequest, **limits: Any) -> Admission:
+        """Pass the gate with a ticket that fits its instrument."""
+        return await self.store.admit(request, make_validated(request), terms=make_terms(ACCOUNT, **limits), now=NOW)
+
+    async def sent(self, request: OrderRequest) -> Attempt:
+        """Admit, journal, and let the bytes leave."""
+        await self.admit(request)
+        attempt = await self.store.open_attempt(ACCOUNT, request.order_id, worker="w", now=NOW)
+        assert await self.store.pass_last_look(attempt, now=NOW)
+        return attempt
+
+    async def resting(self, key: str = "key", *, venue_order_id: str = "7", **ticket: Any) -> Order:
+        """An order that the venue has accepted."""
+        attempt = await self.sent(make_request(key, **ticket))
+        report = make_report(venue_order_id=venue_order_id, client_order_id=attempt.client_order_id)
+        outcome = SubmitOutcome(verdict=SubmitVerdict.ACCEPTED, report=report)
+        return await self.store.record_outcome(attempt, outcome, now=NOW)
+
+
+@pytest.fixture
+def life(store: SqlOrderStore) -> Life:
+    """Steps on the test's own ledger."""
+    return Life(store)
+
+
+@pytest.fixture
+def rows(engine: AsyncEngine) -> Rows:
+    """Read rows with plain SQL, past the code under test."""
+
+    async def read(query: str, **values: Any) -> list[Any]:
+        async with engine.connect() as connection:
+            return list(await connection.execute(text(query), values))
+
+    return read
