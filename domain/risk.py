@@ -9,7 +9,7 @@ from enum import StrEnum
 from domain.events import Reason
 from domain.identifiers import Account
 from domain.instrument import Instrument, NormalTicket, deny, notional_denial
-from domain.numbers import Notional, Price, Quantity, add, multiply
+from domain.numbers import SCALE, Notional, Price, Quantity, add, multiply, round_up_to_step
 from domain.order import Frozen, OrderSide, OrderTicket, OrderType, TradingMode
 
 MARKET_BUY_BUFFER = Decimal("0.01")
@@ -114,7 +114,7 @@ def reservation_for(ticket: OrderTicket, instrument: Instrument, *, quantity: De
     notional = multiply(quantity, price)
     if ticket.order_type in (OrderType.MARKET, OrderType.STOP):
         notional = add(notional, multiply(notional, MARKET_BUY_BUFFER))
-    return Reservation(asset=instrument.quote_asset, amount=notional)
+    return Reservation(asset=instrument.quote_asset, amount=round_up_to_step(notional, step=SCALE))
 
 
 def balance_denial(reservation: Reservation, available: Decimal) -> Reason:

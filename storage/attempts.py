@@ -3,13 +3,11 @@
 Both are compare-and-set on the same row: one of the two wins, and a sender that lost never lets a byte leave.
 """
 
-import json
 import secrets
 from datetime import datetime
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import bindparam, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql import Select
 
 from domain.errors import OrderClosed
 from domain.events import OrderEvent, Reason
@@ -18,7 +16,7 @@ from domain.lifecycle import OrderEventType, OrderStatus
 from domain.numbers import subtract
 from domain.order import Order
 from domain.ports import Attempt
-from domain.reports import Submission
+from domain.reports import OrderReport, Submission, SubmitOutcome, SubmitVerdict
 from storage import order_rows
 from storage.tables import attempts
 
@@ -36,6 +34,14 @@ _LAST_LOOK = text(
       )
     """
 )
+_LATEST = (
+    select(attempts)
+    .where(attempts.c.account == bindparam("account"), attempts.c.order_id == bindparam("order_id"))
+    .order_by(attempts.c.attempt.desc())
+    .limit(1)
+)
+UNDECIDED = (OrderStatus.SUBMITTED, OrderStatus.IN_DOUBT)
+"""Statuses in which it is not known yet what came of the present attempt."""
 
 
 async def open_attempt(
@@ -43,7 +49,7 @@ async def open_attempt(
 ) -> Attempt:
     """Journal the next attempt, or return the open one; see `domain.ports.OrderStore.open_attempt`."""
     order = await order_rows.load(connection, account, order_id)
-    if order.status in (OrderStatus.SUBMITTED, OrderStatus.IN_DOUBT):
+    if order.status in UNDECIDED:
         found = await current(connection, account, order_id)
         if found is not None:
             return found
@@ -63,7 +69,7 @@ async def open_attempt(
             token=token,
             state="SENDING",
             worker=worker,
-            submission=json.loads(submission.model_dump_json()),
+            submission=submission.model_dump_json(exclude_none=True),
             signed_at=signed_at,
         )
     )
@@ -98,17 +104,18 @@ async def pass_last_look(connection: AsyncConnection, attempt: Attempt, *, now: 
 async def void(connection: AsyncConnection, attempt: Attempt, *, reason: Reason, now: datetime) -> Order | None:
     """Take back an attempt that has not left; `None` when it has."""
     order = await order_rows.load(connection, attempt.account, attempt.order_id)
-    if not await _set_state(connection, attempt, "VOID", only_from="SENDING"):
-        return None
-    if order.status is not OrderStatus.SUBMITTED or order.attempt != attempt.attempt:
-        return order
-    event = OrderEvent(event_type=OrderEventType.NOT_SENT, ts_event=now, reason=reason)
-    return await order_rows.change(connection, order, event)
+    mine = attempts.c.token == attempt.token
+    voided = update(attempts).where(mine, attempts.c.state == "SENDING").values(state="VOID")
+    if (await connection.execute(voided)).rowcount == 1:
+        event = OrderEvent(event_type=OrderEventType.NOT_SENT, ts_event=now, reason=reason)
+        return await order_rows.change(connection, order, event)
+    state = (await connection.execute(select(attempts.c.state).where(mine))).scalar_one_or_none()
+    return order if state == "VOID" else None
 
 
 async def current(connection: AsyncConnection, account: str, order_id: str) -> Attempt | None:
     """Return the latest attempt, to look with and never to send."""
-    row = (await connection.execute(_latest(account, order_id))).first()
+    row = (await connection.execute(_LATEST, {"account": account, "order_id": order_id})).first()
     if row is None:
         return None
     return Attempt(
@@ -118,41 +125,67 @@ async def current(connection: AsyncConnection, account: str, order_id: str) -> A
         client_order_id=row.client_order_id,
         token=row.token,
         signed_at=row.signed_at,
-        submission=Submission.model_validate(row.submission),
+        submission=Submission.model_validate_json(row.submission),
         fresh=False,
         may_have_left=row.state in ("LEFT", "CLOSED"),
     )
 
 
-async def close(connection: AsyncConnection, attempt: Attempt, *, state: str, outcome: str | None = None) -> None:
-    """Write how an attempt ended: CLOSED, or VOID when nothing of it is or was at the venue."""
-    await _set_state(connection, attempt, state, outcome=outcome)
+async def record_outcome(
+    connection: AsyncConnection, attempt: Attempt, outcome: SubmitOutcome, *, state: str | None
+) -> str | None:
+    """Keep what came of the send, and set the state if one is given; return the state that the row has then.
+
+    A later "unknown" never overwrites what was learned before it.
+    """
+    words = outcome.model_dump_json(exclude_none=True)
+    unknown = outcome.verdict is SubmitVerdict.UNKNOWN
+    changes: dict[str, object] = {"outcome": func.coalesce(attempts.c.outcome, words) if unknown else words}
+    if state is not None:
+        changes["state"] = state
+    if outcome.report is not None:
+        changes["venue_order_id"] = outcome.report.venue_order_id
+    statement = update(attempts).where(attempts.c.token == attempt.token).values(**changes).returning(attempts.c.state)
+    found: str | None = (await connection.execute(statement)).scalar_one_or_none()
+    return found
 
 
-async def _set_state(
-    connection: AsyncConnection,
-    attempt: Attempt,
-    state: str,
-    *,
-    only_from: str | None = None,
-    outcome: str | None = None,
-) -> bool:
-    changes: dict[str, object] = {"state": state}
-    if outcome is not None:
-        changes["outcome"] = json.loads(outcome)
-    statement = update(attempts).where(attempts.c.token == attempt.token)
-    if only_from is not None:
-        statement = statement.where(attempts.c.state == only_from)
-    return (await connection.execute(statement.values(**changes))).rowcount == 1
-
-
-def _latest(account: str, order_id: str) -> Select[tuple[object, ...]]:
-    return (
-        select(attempts)
-        .where(attempts.c.account == account, attempts.c.order_id == order_id)
-        .order_by(attempts.c.attempt.desc())
-        .limit(1)
+async def close(connection: AsyncConnection, order: Order, *, state: str = "CLOSED") -> None:
+    """End the order's present attempt: CLOSED when its outcome is known, VOID when nothing of it is at the venue."""
+    mine = (
+        attempts.c.account == order.account,
+        attempts.c.order_id == order.order_id,
+        attempts.c.attempt == order.attempt,
     )
+    changes = {"state": state, "venue_order_id": order.venue_order_id}
+    await connection.execute(update(attempts).where(*mine).values(**changes))
+
+
+async def earlier_attempt(connection: AsyncConnection, order: Order, report: OrderReport) -> str | None:
+    """Return the state of the attempt that a report is about if that is not the present one, else `None`.
+
+    A report is asked for by an id that was current then; by the time it is recorded the order may have been replaced.
+    "UNKNOWN" when it is about no attempt of this order at all.
+    """
+    if order.venue_order_id == report.venue_order_id and order.status is not OrderStatus.INITIALIZED:
+        return None
+    query = (
+        select(attempts.c.attempt, attempts.c.state)
+        .where(
+            attempts.c.account == order.account,
+            attempts.c.order_id == order.order_id,
+            or_(
+                attempts.c.venue_order_id == report.venue_order_id,
+                attempts.c.client_order_id == (report.client_order_id or ""),
+            ),
+        )
+        .order_by(attempts.c.attempt.desc())
+    )
+    row = (await connection.execute(query)).first()
+    if row is None:
+        return None if order.venue_order_id is None and order.status in UNDECIDED else "UNKNOWN"
+    present = row.attempt == order.attempt and row.state != "VOID" and order.status is not OrderStatus.INITIALIZED
+    return None if present else str(row.state)
 
 
 def _submission(order: Order, client_order_id: str, signed_at: datetime) -> Submission:

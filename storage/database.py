@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
+import asyncpg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -15,7 +16,10 @@ T = TypeVar("T")
 STATEMENT_TIMEOUT_MS: Final = 8_000
 """Below the activities' own timeout, so that a stuck statement ends in the database and not only at our side."""
 LOCK_TIMEOUT_MS: Final = 5_000
-POOL_SIZE: Final = 20
+POOL_SIZE: Final = 10
+"""Connections kept open; half as many again are opened under load. Many processes share one server's 100 or 200."""
+POOL_TIMEOUT_S: Final = 10
+"""Below the activities' own timeout, like the others."""
 TRIES: Final = 3
 _RUN_AGAIN: Final = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: nothing was written, and another try may pass."""
@@ -33,8 +37,8 @@ def open_engine(url: str, *, application_name: str, pool_size: int = POOL_SIZE) 
     return create_async_engine(
         asyncpg_url(url),
         pool_size=pool_size,
-        max_overflow=pool_size,
-        pool_pre_ping=False,
+        max_overflow=pool_size // 2,
+        pool_timeout=POOL_TIMEOUT_S,
         connect_args={
             "timeout": 5,
             "server_settings": {
@@ -42,13 +46,14 @@ def open_engine(url: str, *, application_name: str, pool_size: int = POOL_SIZE) 
                 "statement_timeout": str(STATEMENT_TIMEOUT_MS),
                 "lock_timeout": str(LOCK_TIMEOUT_MS),
                 "timezone": "UTC",
+                "jit": "off",  # our statements are short; compiling one takes longer than running it
             },
         },
     )
 
 
 async def in_transaction(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    """Run `work` in one transaction; again, up to three times in all, after a deadlock.
+    """Run `work` in one transaction; again, up to three times in all, after a deadlock or a lost connection.
 
     Raises
     ------
@@ -62,14 +67,15 @@ async def in_transaction(engine: AsyncEngine, work: Callable[[AsyncConnection], 
                 return await work(connection)
         except DBAPIError as error:
             state = _sqlstate(error)
-            if state in _RUN_AGAIN and remaining:
+            if remaining and (state in _RUN_AGAIN or error.connection_invalidated):
                 continue
             if _is_weather(error, state):
                 raise StoreUnavailable(f"the ledger does not answer: {type(error.orig).__name__} {state}") from error
             raise
-        except (OSError, PoolTimeoutError, TimeoutError) as error:
+        except (OSError, PoolTimeoutError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            # The driver's own errors come from connecting alone: once connected, SQLAlchemy wraps them.
             raise StoreUnavailable(f"the ledger does not answer: {type(error).__name__}") from error
-    raise StoreUnavailable("the ledger was too busy: deadlocks")
+    raise AssertionError("the last try returns or raises")
 
 
 def _sqlstate(error: DBAPIError) -> str:

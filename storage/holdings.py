@@ -1,170 +1,268 @@
-"""Balances, reservations and positions: what fills and decisions do to them, inside the caller's transaction.
+"""Balances, reservations and positions: what decisions and fills do to them, inside the caller's transaction.
 
-`balances.total` is the venue's word, moved on by our own fills until the venue is asked again; `reserved` is ours alone:
-the sum of what open orders may still use up. Rows are locked in the order: order, balances, positions.
+`balances.total`, `free` and `used` are the venue's word at `asked_at`, moved on by our own fills of a later time until
+the venue is asked again. `reserved` is ours alone: the sum of what open orders may still use up.
+Rows are locked in one order everywhere: the order, then balances by name, then positions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.events import Fill
-from domain.numbers import EXACT, add, multiply, subtract, to_scale
+from domain.numbers import EXACT, SCALE, add, multiply, round_up_to_step, subtract, to_scale
 from domain.order import Order, OrderSide
 from domain.position import Holding
 from domain.reports import Balance
 from domain.risk import Reservation
 from storage.tables import account_states, balances, positions, reservations
 
+ZERO = Decimal(0)
 
-async def available(connection: AsyncConnection, account: str, asset: str) -> Decimal | None:
-    """Return units that are neither used nor reserved; `None` when the venue has not told any balance yet."""
+_TAKE = (
+    update(balances)
+    .where(
+        balances.c.account == bindparam("of_account"),
+        balances.c.asset == bindparam("of_asset"),
+        balances.c.total - balances.c.reserved >= bindparam("more"),
+    )
+    .values(reserved=balances.c.reserved + bindparam("more"))
+)
+_LOCK_BALANCES = (
+    select(balances, reservations.c.amount.label("held"), reservations.c.unit_amount)
+    .outerjoin(
+        reservations,
+        and_(
+            reservations.c.account == balances.c.account,
+            reservations.c.order_id == bindparam("order_id"),
+            reservations.c.asset == balances.c.asset,
+        ),
+    )
+    .where(balances.c.account == bindparam("account"), balances.c.asset.in_(bindparam("assets", expanding=True)))
+    .order_by(balances.c.asset)
+    .with_for_update(of=balances)
+)
+_WRITE_BALANCE = update(balances).where(
+    balances.c.account == bindparam("of_account"), balances.c.asset == bindparam("of_asset")
+)
+
+
+async def available(connection: AsyncConnection, account: str, asset: str) -> Decimal:
+    """Return the units of an asset that no order has reserved."""
     query = select(balances.c.total - balances.c.reserved).where(
         balances.c.account == account, balances.c.asset == asset
     )
-    found: Decimal | None = (await connection.execute(query)).scalar_one_or_none()
-    if found is not None:
-        return max(found, Decimal(0))
-    return Decimal(0) if await is_reconciled(connection, account) else None
-
-
-async def is_reconciled(connection: AsyncConnection, account: str) -> bool:
-    """Tell whether the account was compared with its venue."""
-    query = select(account_states.c.reconciled_at).where(account_states.c.account == account)
-    return (await connection.execute(query)).scalar_one_or_none() is not None
+    found = (await connection.execute(query)).scalar_one_or_none()
+    return max(found, ZERO) if found is not None else ZERO
 
 
 async def reserve(connection: AsyncConnection, order: Order, reservation: Reservation) -> bool:
-    """Take the reservation by one conditional update; false when what is available does not reach."""
-    taken = await connection.execute(
-        update(balances)
-        .where(
-            balances.c.account == order.account,
-            balances.c.asset == reservation.asset,
-            balances.c.total - balances.c.reserved >= reservation.amount,
-        )
-        .values(reserved=balances.c.reserved + reservation.amount)
-    )
-    if taken.rowcount != 1:
+    """Take a new order's reservation by one conditional update; false when what is available does not reach."""
+    if not await _take(connection, order.account, reservation.asset, reservation.amount):
         return False
-    row = insert(reservations).values(
-        account=order.account, order_id=order.order_id, asset=reservation.asset, amount=reservation.amount
-    )
-    await connection.execute(
-        row.on_conflict_do_update(
-            index_elements=["account", "order_id"], set_={"amount": reservations.c.amount + row.excluded.amount}
-        )
-    )
+    row = {
+        "account": order.account,
+        "order_id": order.order_id,
+        "asset": reservation.asset,
+        "amount": reservation.amount,
+        "unit_amount": round_up_to_step(EXACT.divide(reservation.amount, order.quantity), step=SCALE),
+    }
+    await connection.execute(insert(reservations), row)
     return True
 
 
-async def reserved_by(connection: AsyncConnection, order: Order) -> Reservation | None:
-    """Return what the order has reserved now."""
-    query = select(reservations.c.asset, reservations.c.amount).where(
-        reservations.c.account == order.account, reservations.c.order_id == order.order_id
-    )
-    row = (await connection.execute(query.with_for_update())).first()
-    return Reservation(asset=row.asset, amount=row.amount) if row is not None else None
+async def reserve_more(connection: AsyncConnection, order: Order) -> Reservation | None:
+    """Raise the reservation to what the order needs now. Return what was missing if the balance does not reach."""
+    row = (await connection.execute(select(reservations).where(*_of(order)))).one()
+    needed = _needed(order, row.unit_amount)
+    more = Reservation(asset=row.asset, amount=max(subtract(needed, row.amount), ZERO))
+    if more.amount > 0:
+        if not await _take(connection, order.account, more.asset, more.amount):
+            return more
+        await connection.execute(update(reservations).where(*_of(order)).values(amount=needed))
+    return None
 
 
-async def keep_reserved(connection: AsyncConnection, order: Order, amount: Decimal) -> None:
-    """Lower the order's reservation to `amount`; zero releases it."""
-    reservation = await reserved_by(connection, order)
-    if reservation is None:
-        return
-    await connection.execute(
-        update(balances)
-        .where(balances.c.account == order.account, balances.c.asset == reservation.asset)
-        .values(reserved=balances.c.reserved - subtract(reservation.amount, amount))
-    )
-    mine = (reservations.c.account == order.account, reservations.c.order_id == order.order_id)
-    if amount == 0:
-        await connection.execute(delete(reservations).where(*mine))
-    else:
-        await connection.execute(update(reservations).where(*mine).values(amount=amount))
+async def settle(connection: AsyncConnection, order: Order, fills: Sequence[Fill], *, now: datetime) -> None:
+    """Do what new fills and the order's new state do: reservation, totals and position move together.
+
+    The reservation becomes exactly what the order may still use up, which is nothing once it has ended.
+    """
+    assets = {*order.ticket.symbol.split("/"), *(asset for fill in fills for asset, _ in _deltas(order, fill))}
+    rows = await _locked(connection, order, assets)
+    if fills and await _add_missing(connection, order.account, assets - {row.asset for row in rows}):
+        rows = await _locked(connection, order, assets)
+    changed = [figures for row in rows if (figures := row.after(order, fills)) is not None]
+    if changed:
+        await connection.execute(_WRITE_BALANCE, changed)
+    held = next((row for row in rows if row.held is not None), None)
+    if held is not None and held.held != held.needed(order):
+        await _keep(connection, order, held.needed(order))
+    if fills:
+        await _move_position(connection, order, fills, now)
 
 
-async def move(connection: AsyncConnection, before: Order, after: Order, fills: Sequence[Fill], now: datetime) -> None:
-    """Do what new fills do: the used part leaves the reservation, totals and the position move."""
-    reservation = await reserved_by(connection, after)
-    if reservation is not None:
-        left = subtract(before.quantity, before.cum_qty)
-        share = max(subtract(after.quantity, after.cum_qty), Decimal(0))
-        kept = EXACT.divide(multiply(reservation.amount, share), left) if left > 0 else Decimal(0)
-        await keep_reserved(connection, after, to_scale(kept))
-    for asset, moved in _moves(after, fills).items():
-        await _move_total(connection, after.account, asset, moved, now)
-    await _move_position(connection, after, fills, now)
-    await _upsert_state(connection, after.account, last_fill_at=now)
+@dataclass(frozen=True)
+class _Row:
+    """A locked balance, and what the order at hand has reserved of it."""
+
+    account: str
+    asset: str
+    free: Decimal
+    used: Decimal
+    total: Decimal
+    reserved: Decimal
+    asked_at: datetime
+    moved_at: datetime | None
+    held: Decimal | None
+    unit_amount: Decimal | None
+
+    def needed(self, order: Order) -> Decimal:
+        return _needed(order, self.unit_amount or ZERO)
+
+    def after(self, order: Order, fills: Sequence[Fill]) -> dict[str, object] | None:
+        """Return the new figures, or `None` when nothing changes.
+
+        A fill that is older than the venue's word is in that word already. The venue will tell anew soon; until then
+        no figure goes below zero, for a fill must be recorded whatever we believed was there.
+        """
+        free, used, total, moved_at = self.free, self.used, self.total, self.moved_at
+        for fill in fills:
+            for asset, delta in _deltas(order, fill):
+                if asset != self.asset or fill.ts_event <= self.asked_at:
+                    continue
+                from_used = min(used, max(EXACT.minus(delta), ZERO))
+                used = subtract(used, from_used)
+                free = max(add(free, add(delta, from_used)), ZERO)
+                total = max(add(total, delta), ZERO)
+                moved_at = max(fill.ts_event, moved_at or fill.ts_event)
+        more = ZERO if self.held is None else subtract(self.needed(order), self.held)
+        figures = {"free": free, "used": used, "total": total, "reserved": add(self.reserved, more)}
+        if moved_at == self.moved_at and all(getattr(self, name) == value for name, value in figures.items()):
+            return None
+        return {"of_account": self.account, "of_asset": self.asset, "moved_at": moved_at, **figures}
 
 
-def _moves(order: Order, fills: Sequence[Fill]) -> dict[str, Decimal]:
+def _needed(order: Order, unit_amount: Decimal) -> Decimal:
+    """Return what an order may still use up at worst: while it is being replaced, the worse of old and new."""
+    if order.is_final:
+        return ZERO
+    figures = [(order.quantity, order.price)]
+    if order.amend_quantity is not None:
+        figures.append((order.amend_quantity, order.amend_price))
+    return max(_need_for(order, quantity, price or unit_amount) for quantity, price in figures)
+
+
+def _need_for(order: Order, quantity: Decimal, price: Decimal) -> Decimal:
+    left = max(subtract(quantity, order.cum_qty), ZERO)
+    if order.ticket.side is OrderSide.SELL:
+        return left
+    return round_up_to_step(multiply(left, price), step=SCALE)
+
+
+def _deltas(order: Order, fill: Fill) -> Iterator[tuple[str, Decimal]]:
+    """Yield what a fill moves: the two assets of the symbol, and the commission in whatever asset it was taken."""
     base_asset, quote_asset = order.ticket.symbol.split("/")
-    moves: dict[str, Decimal] = {}
-
-    def move_by(asset: str, amount: Decimal) -> None:
-        moves[asset] = add(moves.get(asset, Decimal(0)), amount)
-
-    for fill in fills:
-        notional = to_scale(multiply(fill.last_qty, fill.last_px))
-        buying = order.ticket.side is OrderSide.BUY
-        move_by(base_asset, fill.last_qty if buying else EXACT.minus(fill.last_qty))
-        move_by(quote_asset, EXACT.minus(notional) if buying else notional)
-        if fill.commission is not None and fill.commission_asset is not None:
-            move_by(fill.commission_asset, EXACT.minus(fill.commission))
-    return dict(sorted(moves.items()))
+    notional = to_scale(multiply(fill.last_qty, fill.last_px))
+    buying = order.ticket.side is OrderSide.BUY
+    yield base_asset, fill.last_qty if buying else EXACT.minus(fill.last_qty)
+    yield quote_asset, EXACT.minus(notional) if buying else notional
+    if fill.commission is not None and fill.commission_asset is not None:
+        yield fill.commission_asset, EXACT.minus(fill.commission)
 
 
-async def _move_total(connection: AsyncConnection, account: str, asset: str, moved: Decimal, now: datetime) -> None:
-    """Move a total that the venue will tell anew soon; until then it does not go below zero."""
-    start = max(moved, Decimal(0))
-    row = insert(balances).values(
-        account=account, asset=asset, free=start, used=0, total=start, reserved=0, asked_at=now
-    )
-    moved_on = {
-        "total": func.greatest(balances.c.total + moved, 0),
-        "free": func.greatest(balances.c.free + moved, 0),
-    }
-    await connection.execute(row.on_conflict_do_update(index_elements=["account", "asset"], set_=moved_on))
+async def _take(connection: AsyncConnection, account: str, asset: str, more: Decimal) -> bool:
+    taken = await connection.execute(_TAKE, {"of_account": account, "of_asset": asset, "more": more})
+    return taken.rowcount == 1
+
+
+async def _keep(connection: AsyncConnection, order: Order, amount: Decimal) -> None:
+    if amount == 0:
+        await connection.execute(delete(reservations).where(*_of(order)))
+    else:
+        await connection.execute(update(reservations).where(*_of(order)).values(amount=amount))
+
+
+async def _locked(connection: AsyncConnection, order: Order, assets: set[str]) -> list[_Row]:
+    names = {"account": order.account, "order_id": order.order_id, "assets": sorted(assets)}
+    return [_Row(**row._mapping) for row in await connection.execute(_LOCK_BALANCES, names)]
+
+
+async def _add_missing(connection: AsyncConnection, account: str, assets: set[str]) -> bool:
+    """Write down as zero what the venue's last word left out, so that a fill can move it. False if it never spoke."""
+    if not assets:
+        return False
+    query = select(account_states.c.reconciled_at).where(account_states.c.account == account)
+    asked_at = (await connection.execute(query)).scalar_one_or_none()
+    if asked_at is None:
+        return False
+    zero = {"account": account, "free": 0, "used": 0, "total": 0, "reserved": 0, "asked_at": asked_at}
+    rows = [{**zero, "asset": asset} for asset in sorted(assets)]
+    await connection.execute(insert(balances).on_conflict_do_nothing(), rows)
+    return True
 
 
 async def _move_position(connection: AsyncConnection, order: Order, fills: Sequence[Fill], now: datetime) -> None:
     key = {"account": order.account, "symbol": order.ticket.symbol}
     first = insert(positions).values(**key, amount=0, cost=0, realized_pnl=0, updated_at=now)
-    await connection.execute(first.on_conflict_do_nothing())
-    mine = (positions.c.account == order.account, positions.c.symbol == order.ticket.symbol)
-    query = select(positions.c.amount, positions.c.cost, positions.c.realized_pnl).where(*mine).with_for_update()
-    row = (await connection.execute(query)).one()
+    locked = first.on_conflict_do_update(
+        index_elements=["account", "symbol"], set_={"updated_at": first.excluded.updated_at}
+    ).returning(positions.c.amount, positions.c.cost, positions.c.realized_pnl)
+    row = (await connection.execute(locked)).one()
     holding = Holding(amount=row.amount, cost=row.cost, realized_pnl=row.realized_pnl)
     for fill in fills:
         holding = holding.after(fill, side=order.ticket.side)
+    mine = (positions.c.account == order.account, positions.c.symbol == order.ticket.symbol)
     figures = {"amount": holding.amount, "cost": holding.cost, "realized_pnl": holding.realized_pnl}
-    await connection.execute(update(positions).where(*mine).values(**figures, updated_at=now))
+    await connection.execute(update(positions).where(*mine).values(**figures))
 
 
 async def record_balances(
     connection: AsyncConnection, account: str, told: Sequence[Balance], *, asked_at: datetime
 ) -> None:
-    """Take over the venue's word, unless a fill was recorded since it was asked: then it is old, and asked again."""
-    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": f"balances {account}"})
-    query = select(account_states.c.last_fill_at).where(account_states.c.account == account).with_for_update()
-    last_fill_at = (await connection.execute(query)).scalar_one_or_none()
-    if last_fill_at is not None and last_fill_at >= asked_at:
+    """Take over the venue's word, asset by asset, unless a fill or another word of a later time is in it already.
+
+    An asset that is not named is zero at the venue.
+    """
+    state = insert(account_states).values(account=account, reconciled_at=asked_at)
+    latest = func.greatest(account_states.c.reconciled_at, state.excluded.reconciled_at)
+    await connection.execute(
+        state.on_conflict_do_update(index_elements=["account"], set_={"reconciled_at": latest})
+    )  # fmt: skip
+    named = {balance.asset: balance for balance in told}
+    query = select(balances.c.asset).where(balances.c.account == account).order_by(balances.c.asset).with_for_update()
+    for asset in (await connection.execute(query)).scalars():
+        named.setdefault(asset, Balance(asset=asset, free=ZERO, used=ZERO, total=ZERO))
+    if not named:
         return
-    for balance in sorted(told, key=lambda entry: entry.asset):
-        figures = {"free": balance.free, "used": balance.used, "total": balance.total, "asked_at": asked_at}
-        row = insert(balances).values(account=account, asset=balance.asset, reserved=0, **figures)
-        await connection.execute(row.on_conflict_do_update(index_elements=["account", "asset"], set_=figures))
-    named = [balance.asset for balance in told]
-    gone = (balances.c.account == account, balances.c.asset.not_in(named))
-    await connection.execute(update(balances).where(*gone).values(free=0, used=0, total=0, asked_at=asked_at))
-    await _upsert_state(connection, account, reconciled_at=asked_at)
+    row = insert(balances)
+    newer = or_(balances.c.moved_at.is_(None), balances.c.moved_at < row.excluded.asked_at)
+    figures = {name: row.excluded[name] for name in ("free", "used", "total", "asked_at")}
+    await connection.execute(
+        row.on_conflict_do_update(
+            index_elements=["account", "asset"],
+            set_=figures,
+            where=and_(balances.c.asked_at < row.excluded.asked_at, newer),
+        ),
+        [
+            {
+                "account": account,
+                "asset": asset,
+                "free": balance.free,
+                "used": balance.used,
+                "total": balance.total,
+                "reserved": ZERO,
+                "asked_at": asked_at,
+            }
+            for asset, balance in sorted(named.items())
+        ],
+    )
 
 
-async def _upsert_state(connection: AsyncConnection, account: str, **figures: datetime) -> None:
-    row = insert(account_states).values(account=account, **figures)
-    await connection.execute(row.on_conflict_do_update(index_elements=["account"], set_=figures))
+def _of(order: Order) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return (reservations.c.account == order.account, reservations.c.order_id == order.order_id)

@@ -1,8 +1,8 @@
 """The kill switch: a row per scope, read inside the transactions that admit and that let bytes leave."""
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, Select, delete, literal, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database import in_transaction
 from storage.tables import kill_switches
@@ -15,13 +15,11 @@ def account_scope(account: str) -> str:
     return f"account:{account}"
 
 
-async def kill_reason(connection: AsyncConnection, account: str) -> str | None:
-    """Return why the switch is on for the account; `None` while it is off."""
-    query = select(kill_switches.c.scope, kill_switches.c.reason).where(
-        kill_switches.c.scope.in_((GLOBAL, account_scope(account)))
-    )
-    row = (await connection.execute(query.limit(1))).first()
-    return f"{row.reason} ({row.scope})" if row is not None else None
+def reason_for(account: ColumnElement[str]) -> Select[tuple[str]]:
+    """Return the query for why the switch is on for the account: no row while it is off."""
+    scopes = (literal(GLOBAL), literal("account:") + account)
+    told = kill_switches.c.reason + " (" + kill_switches.c.scope + ")"
+    return select(told).where(kill_switches.c.scope.in_(scopes)).order_by(kill_switches.c.scope).limit(1)
 
 
 async def engage(engine: AsyncEngine, scope: str, *, reason: str) -> None:

@@ -29,7 +29,10 @@ class SqlOrderReader:
     async def orders(
         self, account: str, *, is_open: bool | None, symbol: str | None, limit: int, before: str | None
     ) -> Sequence[Order]:
-        """Return up to `limit` orders, newest first, that were placed before the one named."""
+        """Return up to `limit` orders, newest first, that were placed before the one named.
+
+        Raises `OrderNotFound` when there is none of that name.
+        """
         query = select(orders.c.document).where(orders.c.account == account)
         if is_open is not None:
             query = query.where(orders.c.is_open.is_(is_open))
@@ -41,7 +44,10 @@ class SqlOrderReader:
         query = query.order_by(orders.c.number.desc()).limit(limit)
 
         async def read(connection: AsyncConnection) -> Sequence[Order]:
-            return [Order.model_validate(row.document) for row in await connection.execute(query)]
+            found = [Order.model_validate_json(row.document) for row in await connection.execute(query)]
+            if before is not None and not found:
+                await order_rows.load(connection, account, before, lock=False)
+            return found
 
         return await in_transaction(self._engine, read)
 
@@ -55,7 +61,9 @@ class SqlOrderReader:
 
         async def read(connection: AsyncConnection) -> Sequence[RecordedEvent]:
             return [
-                RecordedEvent(seq=row.seq, event=OrderEvent.model_validate(row.document), recorded_at=row.recorded_at)
+                RecordedEvent(
+                    seq=row.seq, event=OrderEvent.model_validate_json(row.document), recorded_at=row.recorded_at
+                )
                 for row in await connection.execute(query)
             ]
 

@@ -1,9 +1,9 @@
 """An order's row: read under lock, and written together with the facts that changed it."""
 
-import json
 from collections.abc import Sequence
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import OrderNotFound
@@ -12,18 +12,25 @@ from domain.lifecycle import AT_VENUE
 from domain.order import Order
 from storage.tables import order_events, orders
 
+_FIND = select(orders.c.document).where(
+    orders.c.account == bindparam("account"), orders.c.order_id == bindparam("order_id")
+)
+_LOCK = _FIND.with_for_update()
+_UPDATE = update(orders).where(
+    orders.c.account == bindparam("of_account"), orders.c.order_id == bindparam("of_order")
+)  # fmt: skip
 
-def document(model: Order | OrderEvent) -> dict[str, object]:
+
+def document(model: Order | OrderEvent) -> str:
     """Return what is kept as JSONB: amounts as text, absent fields left out."""
-    loaded: dict[str, object] = json.loads(model.model_dump_json(exclude_none=True))
-    return loaded
+    return model.model_dump_json(exclude_none=True)
 
 
 async def find(connection: AsyncConnection, account: str, order_id: str, *, lock: bool = False) -> Order | None:
     """Return the order, or `None`; with `lock`, nobody else changes it until the transaction ends."""
-    query = select(orders.c.document).where(orders.c.account == account, orders.c.order_id == order_id)
-    row = (await connection.execute(query.with_for_update() if lock else query)).first()
-    return Order.model_validate(row.document) if row is not None else None
+    key = {"account": account, "order_id": order_id}
+    row = (await connection.execute(_LOCK if lock else _FIND, key)).first()
+    return Order.model_validate_json(row.document) if row is not None else None
 
 
 async def load(connection: AsyncConnection, account: str, order_id: str, *, lock: bool = True) -> Order:
@@ -34,34 +41,68 @@ async def load(connection: AsyncConnection, account: str, order_id: str, *, lock
     return order
 
 
-async def save_new(connection: AsyncConnection, order: Order, events: Sequence[OrderEvent]) -> None:
-    """Write the row of a new order and its first facts."""
-    await connection.execute(
-        insert(orders).values(
-            account=order.account,
-            order_id=order.order_id,
-            idempotency_key=order.idempotency_key,
-            fingerprint=order.ticket.fingerprint(),
-            symbol=order.ticket.symbol,
-            created_at=order.created_at,
-            **_columns(order),
-        )
-    )
-    await _append(connection, order, events)
+async def add(connection: AsyncConnection, order: Order) -> bool:
+    """Write the row of a new order, without its facts; false when its id or its key is taken.
+
+    Waits for a transaction that is about to take either.
+    """
+    row = upsert(orders).on_conflict_do_nothing().returning(orders.c.number)
+    figures = {
+        "account": order.account,
+        "order_id": order.order_id,
+        "idempotency_key": order.idempotency_key,
+        "fingerprint": order.ticket.fingerprint(),
+        "symbol": order.ticket.symbol,
+        "created_at": order.created_at,
+        **_columns(order),
+    }
+    return (await connection.execute(row, figures)).first() is not None
 
 
 async def save(
-    connection: AsyncConnection, order: Order, events: Sequence[OrderEvent], *, notify: bool = False
+    connection: AsyncConnection,
+    order: Order,
+    events: Sequence[OrderEvent],
+    *,
+    notify: bool = False,
+    evidence: str | None = None,
 ) -> None:
-    """Write the order's new state and the facts that led to it; with `notify`, its workflow shall hear of them."""
+    """Write the order's new state and the facts that led to it.
+
+    Parameters
+    ----------
+    notify
+        Whether the order's workflow shall hear of them.
+    evidence
+        The venue's words that the last of the facts rests on, as JSON text.
+    """
     if not events:
         return
     changes = _columns(order)
     if notify:
         changes["notify_seq"] = order.seq
-    where = (orders.c.account == order.account, orders.c.order_id == order.order_id)
-    await connection.execute(update(orders).where(*where).values(**changes))
-    await _append(connection, order, events)
+    await connection.execute(_UPDATE, {"of_account": order.account, "of_order": order.order_id, **changes})
+    await append(connection, order, events, evidence=evidence)
+
+
+async def append(
+    connection: AsyncConnection, order: Order, events: Sequence[OrderEvent], *, evidence: str | None = None
+) -> None:
+    """Write the latest facts of an order whose row is up to date."""
+    first = order.seq - len(events) + 1
+    rows: list[dict[str, object]] = [
+        {
+            "account": order.account,
+            "order_id": order.order_id,
+            "seq": first + offset,
+            "event_type": event.event_type,
+            "document": document(event),
+            "evidence": None,
+        }
+        for offset, event in enumerate(events)
+    ]
+    rows[-1]["evidence"] = evidence
+    await connection.execute(insert(order_events), rows)
 
 
 async def change(connection: AsyncConnection, order: Order, event: OrderEvent) -> Order:
@@ -69,6 +110,13 @@ async def change(connection: AsyncConnection, order: Order, event: OrderEvent) -
     changed = order.apply(event)
     await save(connection, changed, [event])
     return changed
+
+
+async def flag(connection: AsyncConnection, order: Order) -> Order:
+    """Show that the order needs a person. It is a mark on the row, not a fact of the order's life."""
+    flagged = order.model_copy(update={"needs_attention": True})
+    await connection.execute(_UPDATE, {"of_account": order.account, "of_order": order.order_id, **_columns(flagged)})
+    return flagged
 
 
 def _columns(order: Order) -> dict[str, object]:
@@ -82,20 +130,3 @@ def _columns(order: Order) -> dict[str, object]:
         "document": document(order),
         "updated_at": order.updated_at,
     }
-
-
-async def _append(connection: AsyncConnection, order: Order, events: Sequence[OrderEvent]) -> None:
-    first = order.seq - len(events) + 1
-    await connection.execute(
-        insert(order_events),
-        [
-            {
-                "account": order.account,
-                "order_id": order.order_id,
-                "seq": first + offset,
-                "event_type": event.event_type,
-                "document": document(event),
-            }
-            for offset, event in enumerate(events)
-        ],
-    )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.events import Fill, Reason
@@ -17,6 +17,16 @@ from storage import admission, attempts, holdings, order_rows, recording
 from storage.database import in_transaction
 from storage.tables import orders
 
+_HEARD = (
+    update(orders)
+    .where(
+        orders.c.account == bindparam("of_account"),
+        orders.c.order_id == bindparam("of_order"),
+        orders.c.notified_seq < bindparam("heard"),
+    )
+    .values(notified_seq=bindparam("heard"))
+)
+
 
 class SqlOrderStore:
     """Implements `domain.ports.OrderStore` over Postgres. What each method promises is said there."""
@@ -29,13 +39,13 @@ class SqlOrderStore:
     ) -> Admission:
         """Record the intent and its decision."""
         return await in_transaction(
-            self._engine, lambda connection: admission.admit(connection, request, validated, terms, now)
+            self._engine, lambda connection: admission.admit(connection, request, validated, terms=terms, now=now)
         )
 
     async def deny(self, request: OrderRequest, reason: Reason, *, terms: AccountTerms, now: datetime) -> Order:
         """Record an order that was denied."""
         return await in_transaction(
-            self._engine, lambda connection: admission.deny(connection, request, reason, terms, now)
+            self._engine, lambda connection: admission.deny(connection, request, reason, terms=terms, now=now)
         )
 
     async def open_attempt(self, account: str, order_id: str, *, worker: str, now: datetime) -> Attempt:
@@ -140,10 +150,12 @@ class SqlOrderStore:
 
     async def working_orders(self, account: str) -> Sequence[Order]:
         """Return the orders of which something is, or may be, at the venue."""
-        query = select(orders.c.document).where(orders.c.account == account, orders.c.is_at_venue)
+        query = (
+            select(orders.c.document).where(orders.c.account == account, orders.c.is_at_venue).order_by(orders.c.number)
+        )
 
         async def read(connection: AsyncConnection) -> Sequence[Order]:
-            return [Order.model_validate(row.document) for row in await connection.execute(query)]
+            return [Order.model_validate_json(row.document) for row in await connection.execute(query)]
 
         return await in_transaction(self._engine, read)
 
@@ -157,7 +169,7 @@ class SqlOrderStore:
         )
 
         async def read(connection: AsyncConnection) -> Sequence[Notice]:
-            return [Notice(order=Order.model_validate(row.document)) for row in await connection.execute(query)]
+            return [Notice(order=Order.model_validate_json(row.document)) for row in await connection.execute(query)]
 
         return await in_transaction(self._engine, read)
 
@@ -165,13 +177,12 @@ class SqlOrderStore:
         """Record that the workflows heard of these."""
 
         async def write(connection: AsyncConnection) -> None:
-            for notice in notices:
-                order = notice.order
-                mine = (orders.c.account == account, orders.c.order_id == order.order_id)
-                newer = orders.c.notified_seq < order.seq
-                await connection.execute(update(orders).where(*mine, newer).values(notified_seq=order.seq))
+            heard = sorted((notice.order.order_id, notice.order.seq) for notice in notices)
+            rows = [{"of_account": account, "of_order": order_id, "heard": seq} for order_id, seq in heard]
+            await connection.execute(_HEARD, rows)
 
-        await in_transaction(self._engine, write)
+        if notices:
+            await in_transaction(self._engine, write)
 
     async def record_balances(self, account: str, balances: Sequence[Balance], *, asked_at: datetime) -> None:
         """Record the venue's word on the balances."""

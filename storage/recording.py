@@ -1,27 +1,26 @@
 """What the venue said, and what was asked for, written as facts: outcome, report, cancel, amendment, end."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import select
+from sqlalchemy import literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import NotAmendable
 from domain.events import Fill, OrderEvent, Reason
-from domain.lifecycle import AMENDABLE, OrderEventType, OrderStatus
-from domain.numbers import multiply, subtract, to_scale
-from domain.order import Order, OrderSide, OrderType
+from domain.instrument import deny
+from domain.lifecycle import AMENDABLE, AT_VENUE, OrderEventType, OrderStatus
+from domain.numbers import multiply
+from domain.order import Order, OrderType
 from domain.ports import Attempt, Notice
 from domain.reconciliation import Belief, believe
-from domain.reports import OrderReport, SubmitOutcome, SubmitVerdict
-from domain.risk import Limits, Reservation, balance_denial, size_denial
+from domain.reports import OrderReport, SubmitOutcome, SubmitVerdict, VenueOrderStatus
+from domain.risk import Limits, balance_denial, size_denial
 from storage import attempts, holdings, order_rows
+from storage.kill_switch import reason_for
 from storage.tables import cases, fills
-
-_UNDECIDED = (OrderStatus.SUBMITTED, OrderStatus.IN_DOUBT)
 
 
 async def record_outcome(
@@ -29,21 +28,39 @@ async def record_outcome(
 ) -> Order:
     """Write what came of a send; see `domain.ports.OrderStore.record_outcome`."""
     order = await order_rows.load(connection, attempt.account, attempt.order_id)
-    if order.attempt != attempt.attempt or order.status not in _UNDECIDED:
-        return order
-    if outcome.verdict is SubmitVerdict.ACCEPTED and outcome.report is not None:
-        await attempts.close(connection, attempt, state="CLOSED", outcome=outcome.model_dump_json())
+    event_type = _fact_of(order, outcome) if order.attempt == attempt.attempt else None
+    state = await attempts.record_outcome(connection, attempt, outcome, state=_STATES.get(event_type))
+    if event_type is OrderEventType.ACCEPTED and outcome.report is not None:
         return (await _believe(connection, order, outcome.report, (), now)).order
-    event_type = {
-        SubmitVerdict.REFUSED: OrderEventType.REJECTED,
-        SubmitVerdict.NOT_SENT: OrderEventType.NOT_SENT,
-    }.get(outcome.verdict, OrderEventType.SUBMIT_UNKNOWN)
-    if order.status is OrderStatus.IN_DOUBT and event_type is not OrderEventType.REJECTED:
-        return order
-    state = {OrderEventType.REJECTED: "CLOSED", OrderEventType.NOT_SENT: "VOID"}.get(event_type, "LEFT")
-    await attempts.close(connection, attempt, state=state, outcome=outcome.model_dump_json())
-    event = OrderEvent(event_type=event_type, ts_event=now, reason=outcome.reason)
-    return await order_rows.change(connection, order, event)
+    if event_type is not None:
+        return await _change(connection, order, OrderEvent(event_type=event_type, ts_event=now, reason=outcome.reason))
+    if outcome.report is not None and state == "VOID":
+        return await _open_case(connection, order, _placed_after_all(outcome.report))
+    return order
+
+
+_STATES: Mapping[OrderEventType | None, str] = {
+    OrderEventType.ACCEPTED: "CLOSED",
+    OrderEventType.REJECTED: "CLOSED",
+    OrderEventType.NOT_SENT: "VOID",
+    OrderEventType.NEVER_PLACED: "VOID",
+    OrderEventType.SUBMIT_UNKNOWN: "LEFT",
+}
+
+
+def _fact_of(order: Order, outcome: SubmitOutcome) -> OrderEventType | None:
+    """Return what the outcome makes of an order whose present attempt is the one that was sent; `None`: nothing new."""
+    in_doubt = order.status is OrderStatus.IN_DOUBT
+    if order.status not in attempts.UNDECIDED:
+        return None
+    if outcome.verdict is SubmitVerdict.ACCEPTED:
+        return OrderEventType.ACCEPTED
+    if outcome.verdict is SubmitVerdict.REFUSED:
+        return OrderEventType.REJECTED
+    if outcome.verdict is SubmitVerdict.NOT_SENT:
+        # The sender's own proof may come after somebody else gave it up for lost.
+        return OrderEventType.NEVER_PLACED if in_doubt else OrderEventType.NOT_SENT
+    return None if in_doubt else OrderEventType.SUBMIT_UNKNOWN
 
 
 async def record_report(
@@ -57,7 +74,17 @@ async def record_report(
 ) -> Notice:
     """Believe a report; see `domain.ports.OrderStore.record_report`."""
     order = await order_rows.load(connection, account, order_id)
+    earlier = await attempts.earlier_attempt(connection, order, report)
+    if earlier in ("VOID", "UNKNOWN"):
+        return Notice(order=await _open_case(connection, order, _placed_after_all(report)), settled=False)
+    if earlier is not None and order.status in attempts.UNDECIDED:
+        return Notice(order=order, settled=False)
+    if earlier is not None:
+        # Of an attempt that was replaced only its late trades are news: how it ended says nothing of the present one.
+        report = report.model_copy(update={"status": VenueOrderStatus.OPEN, "cum_qty": None})
     belief = await _believe(connection, order, report, trades, now, notify=True)
+    if order.status in attempts.UNDECIDED and belief.order.status not in attempts.UNDECIDED:
+        await attempts.close(connection, belief.order)
     return Notice(order=belief.order, settled=belief.settled)
 
 
@@ -70,41 +97,63 @@ async def _believe(
     *,
     notify: bool = False,
 ) -> Belief:
-    belief = believe(order, report, trades=trades, known=await _known_fills(connection, order), now=now)
+    known = await _known_fills(connection, order, report)
+    belief = believe(order, report, trades=trades, known=known, now=now)
+    if belief.case is not None:
+        flagged = await _open_case(connection, belief.order, belief.case)
+        belief = belief.model_copy(update={"order": flagged})
     fresh = [event.fill for event in belief.events if event.fill is not None]
     if fresh:
-        await connection.execute(insert(fills), [_fill_row(belief.order, fill) for fill in fresh])
-        await holdings.move(connection, order, belief.order, fresh, now)
-    if belief.case is not None:
-        row = insert(cases).values(
-            account=order.account,
-            order_id=order.order_id,
-            code=belief.case.code,
-            reason=json.loads(belief.case.model_dump_json()),
-        )
-        await connection.execute(row.on_conflict_do_nothing())
-        belief = belief.model_copy(update={"order": belief.order.model_copy(update={"needs_attention": True})})
-    if any(event.event_type is OrderEventType.REPLACED for event in belief.events):
-        await holdings.keep_reserved(connection, belief.order, _need(belief.order).amount)
-    await order_rows.save(connection, belief.order, belief.events, notify=notify)
+        await connection.execute(insert(fills), [_fill_row(order, fill) for fill in fresh])
+    replaced = any(event.event_type is OrderEventType.REPLACED for event in belief.events)
+    if fresh or replaced or belief.order.is_final != order.is_final:
+        await holdings.settle(connection, belief.order, fresh, now=now)
+    evidence = report.model_dump_json(exclude_none=True, exclude={"trades"})
+    await order_rows.save(connection, belief.order, belief.events, notify=notify, evidence=evidence)
     return belief
 
 
-async def _known_fills(connection: AsyncConnection, order: Order) -> frozenset[tuple[str, str, str]]:
-    if order.cum_qty == 0:
-        return frozenset()
+async def _known_fills(
+    connection: AsyncConnection, order: Order, report: OrderReport
+) -> frozenset[tuple[str, str, str]]:
     query = select(fills.c.symbol, fills.c.venue_order_id, fills.c.trade_id).where(
-        fills.c.account == order.account, fills.c.order_id == order.order_id
+        fills.c.account == order.account,
+        fills.c.symbol == report.symbol,
+        fills.c.venue_order_id == report.venue_order_id,
     )
     return frozenset((row.symbol, row.venue_order_id, row.trade_id) for row in await connection.execute(query))
 
 
 def _fill_row(order: Order, fill: Fill) -> dict[str, object]:
-    return {"account": order.account, "order_id": order.order_id, **fill.model_dump()} | {
-        "last_qty": fill.last_qty,
-        "last_px": fill.last_px,
-        "commission": fill.commission,
-    }
+    figures = {name: getattr(fill, name) for name in Fill.model_fields}
+    return {"account": order.account, "order_id": order.order_id, **figures}
+
+
+def _placed_after_all(report: OrderReport) -> Reason:
+    return deny(
+        "UNEXPECTED_AT_VENUE",
+        "the venue shows an order of ours that no open attempt accounts for",
+        venue_order_id=report.venue_order_id,
+        client_order_id=report.client_order_id or "",
+        venue_status=str(report.status),
+    )
+
+
+async def _open_case(connection: AsyncConnection, order: Order, reason: Reason) -> Order:
+    """Put the matter on record for a person, once per order and code; the order shows that it needs attention."""
+    row = insert(cases).values(
+        account=order.account, order_id=order.order_id, code=reason.code, reason=reason.model_dump_json()
+    )
+    await connection.execute(row.on_conflict_do_nothing())
+    return await order_rows.flag(connection, order)
+
+
+async def _change(connection: AsyncConnection, order: Order, event: OrderEvent) -> Order:
+    """Apply one fact; an order that ends with it gives its reservation back."""
+    changed = await order_rows.change(connection, order, event)
+    if changed.is_final and not order.is_final:
+        await holdings.settle(connection, changed, (), now=event.ts_event)
+    return changed
 
 
 async def record_never_placed(connection: AsyncConnection, attempt: Attempt, *, reason: Reason, now: datetime) -> Order:
@@ -112,20 +161,26 @@ async def record_never_placed(connection: AsyncConnection, attempt: Attempt, *, 
     order = await order_rows.load(connection, attempt.account, attempt.order_id)
     if order.attempt != attempt.attempt or order.status is not OrderStatus.IN_DOUBT:
         return order
-    await attempts.close(connection, attempt, state="VOID")
-    event = OrderEvent(event_type=OrderEventType.NEVER_PLACED, ts_event=now, reason=reason)
-    return await order_rows.change(connection, order, event)
+    await attempts.close(connection, order, state="VOID")
+    return await _change(
+        connection, order, OrderEvent(event_type=OrderEventType.NEVER_PLACED, ts_event=now, reason=reason)
+    )
 
 
 async def request_cancel(
     connection: AsyncConnection, account: str, order_id: str, *, reason: Reason, now: datetime
 ) -> Order:
-    """Write that the order shall end; asked again, it changes nothing."""
+    """Write that the order shall end; asked again, it changes nothing.
+
+    A wish that was recorded before the venue had answered is recorded once more when the order is known to rest
+    there: only then does the order wait for its cancel.
+    """
     order = await order_rows.load(connection, account, order_id)
-    if order.is_final or order.cancel_requested:
+    if order.is_final or (order.cancel_requested and order.status not in AMENDABLE):
         return order
-    event = OrderEvent(event_type=OrderEventType.CANCEL_REQUESTED, ts_event=now, reason=reason)
-    return await order_rows.change(connection, order, event)
+    return await _change(
+        connection, order, OrderEvent(event_type=OrderEventType.CANCEL_REQUESTED, ts_event=now, reason=reason)
+    )
 
 
 async def request_amend(
@@ -141,18 +196,10 @@ async def request_amend(
 ) -> Order:
     """Write new figures and reserve for the worse of old and new; see `domain.ports.OrderStore.request_amend`."""
     order = await order_rows.load(connection, account, order_id)
-    if order.status is OrderStatus.PENDING_CANCEL and (order.amend_quantity, order.amend_price) == (quantity, price):
+    asked = (quantity, price)
+    if asked in ((order.amend_quantity, order.amend_price), (order.quantity, order.price)):
         return order
-    if order.status not in AMENDABLE or order.ticket.order_type is not OrderType.LIMIT:
-        raise NotAmendable(f"the order is {order.status}; only a resting limit order can be amended")
-    if quantity <= order.cum_qty:
-        raise NotAmendable(
-            "the new quantity is already filled; cancel the order instead",
-            numbers={"quantity": f"{quantity}", "cum_qty": f"{order.cum_qty}"},
-        )
-    refused = size_denial(quantity, multiply(quantity, price), limits)
-    if refused is not None:
-        raise NotAmendable(f"{refused}", numbers=refused.numbers)
+    await _check_amendment(connection, order, quantity=quantity, price=price, limits=limits)
     event = OrderEvent(
         event_type=OrderEventType.AMEND_REQUESTED,
         ts_event=now,
@@ -161,26 +208,38 @@ async def request_amend(
         requested_by=requested_by,
     )
     amended = order.apply(event)
-    need = _need(amended.model_copy(update={"quantity": quantity, "price": price}))
-    held = await holdings.reserved_by(connection, order)
-    more = subtract(need.amount, held.amount if held is not None else Decimal(0))
-    if more > 0:
-        extra = Reservation(asset=need.asset, amount=more)
-        if not await holdings.reserve(connection, order, extra):
-            left = await holdings.available(connection, account, need.asset) or Decimal(0)
-            reason = balance_denial(extra, left)
-            raise NotAmendable(f"{reason}", numbers=reason.numbers)
+    missing = await holdings.reserve_more(connection, amended)
+    if missing is not None:
+        left = await holdings.available(connection, account, missing.asset)
+        raise _not_amendable(balance_denial(missing, left))
     await order_rows.save(connection, amended, [event])
     return amended
 
 
-def _need(order: Order) -> Reservation:
-    """Return what a limit order may still use up at its price."""
-    base_asset, quote_asset = order.ticket.symbol.split("/")
-    left = subtract(order.quantity, order.cum_qty)
-    if order.ticket.side is OrderSide.SELL:
-        return Reservation(asset=base_asset, amount=left)
-    return Reservation(asset=quote_asset, amount=to_scale(multiply(left, order.price or Decimal(0))))
+async def _check_amendment(
+    connection: AsyncConnection, order: Order, *, quantity: Decimal, price: Decimal, limits: Limits
+) -> None:
+    if order.status not in AMENDABLE or order.ticket.order_type is not OrderType.LIMIT or order.cancel_requested:
+        raise NotAmendable(f"the order is {order.status}; only a resting limit order can be amended")
+    if quantity <= order.cum_qty:
+        raise _not_amendable(
+            deny(
+                "QUANTITY_FILLED",
+                "the new quantity is filled already; cancel the order instead",
+                quantity=quantity,
+                cum_qty=order.cum_qty,
+            )
+        )
+    kill_reason = (await connection.execute(reason_for(literal(order.account)))).scalar_one_or_none()
+    if kill_reason is not None:
+        raise NotAmendable(f"the kill switch is on: {kill_reason}")
+    refused = size_denial(quantity, multiply(quantity, price), limits)
+    if refused is not None:
+        raise _not_amendable(refused)
+
+
+def _not_amendable(reason: Reason) -> NotAmendable:
+    return NotAmendable(f"{reason.text} ({reason})", numbers=reason.numbers)
 
 
 async def end_unsent(
@@ -192,17 +251,16 @@ async def end_unsent(
     reason: Reason,
     now: datetime,
 ) -> Order:
-    """End an order of which nothing is at the venue."""
+    """End an order of which nothing is at the venue; one that is, or may be, there is returned as it stands."""
     order = await order_rows.load(connection, account, order_id)
-    if order.is_final:
+    if order.is_final or order.status in AT_VENUE:
         return order
-    return await order_rows.change(connection, order, OrderEvent(event_type=event_type, ts_event=now, reason=reason))
+    return await _change(connection, order, OrderEvent(event_type=event_type, ts_event=now, reason=reason))
 
 
 async def finalize(connection: AsyncConnection, account: str, order_id: str, *, now: datetime) -> Order:
-    """Write the final facts once: the reservation goes, the attempt is closed."""
+    """Write the final fact once. Reservation and attempt were released by the fact that ended the order."""
     order = await order_rows.load(connection, account, order_id)
     if order.finalized:
         return order
-    await holdings.keep_reserved(connection, order, Decimal(0))
-    return await order_rows.change(connection, order, OrderEvent(event_type=OrderEventType.FINALIZED, ts_event=now))
+    return await _change(connection, order, OrderEvent(event_type=OrderEventType.FINALIZED, ts_event=now))

@@ -1,10 +1,13 @@
 """The ledger's tables: columns only. Amounts are NUMERIC(38,18) with an upper bound, since NaN is above every number."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     DateTime,
     ForeignKeyConstraint,
     Index,
@@ -14,13 +17,28 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    cast,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import UserDefinedType
 
 metadata = MetaData()
 
-_UPPER_BOUND = "1000000000000000000"
+_UPPER_BOUND = "1e18"
+
+
+class Document(UserDefinedType[str]):
+    """JSONB that is written and read as JSON text: pydantic makes and reads that text itself, in one step."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Return the name of the type in SQL."""
+        return "JSONB"
+
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Read it as text, past SQLAlchemy's codec, which would parse it."""
+        return cast(column, Text)
 
 
 def _amount(name: str, *, nullable: bool = False) -> Column[object]:
@@ -55,7 +73,7 @@ orders = Table(
     Column("notified_seq", Integer, nullable=False, server_default="0"),
     _amount("quantity"),
     _amount("cum_qty"),
-    Column("document", JSONB, nullable=False),
+    Column("document", Document, nullable=False),
     _time("created_at"),
     _time("updated_at"),
     UniqueConstraint("account", "idempotency_key", name="one_order_per_key"),
@@ -73,7 +91,8 @@ order_events = Table(
     Column("order_id", Text, primary_key=True),
     Column("seq", Integer, primary_key=True),
     Column("event_type", Text, nullable=False),
-    Column("document", JSONB, nullable=False),
+    Column("document", Document, nullable=False),
+    Column("evidence", Document),
     Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
     ForeignKeyConstraint(["account", "order_id"], ["orders.account", "orders.order_id"]),
 )
@@ -85,11 +104,12 @@ attempts = Table(
     Column("order_id", Text, primary_key=True),
     Column("attempt", Integer, primary_key=True),
     Column("client_order_id", Text, nullable=False),
+    Column("venue_order_id", Text),
     Column("token", Text, nullable=False, unique=True),
     Column("state", Text, nullable=False),
     Column("worker", Text, nullable=False),
-    Column("submission", JSONB, nullable=False),
-    Column("outcome", JSONB),
+    Column("submission", Document, nullable=False),
+    Column("outcome", Document),
     _time("signed_at"),
     _time("left_at", nullable=True),
     ForeignKeyConstraint(["account", "order_id"], ["orders.account", "orders.order_id"]),
@@ -137,6 +157,7 @@ balances = Table(
     _amount("total"),
     _amount("reserved"),
     _time("asked_at"),
+    _time("moved_at", nullable=True),
 )
 
 reservations = Table(
@@ -146,6 +167,7 @@ reservations = Table(
     Column("order_id", Text, primary_key=True),
     Column("asset", Text, nullable=False),
     _amount("amount"),
+    _amount("unit_amount"),
     ForeignKeyConstraint(["account", "order_id"], ["orders.account", "orders.order_id"]),
 )
 
@@ -153,8 +175,7 @@ account_states = Table(
     "account_states",
     metadata,
     Column("account", Text, primary_key=True),
-    _time("reconciled_at", nullable=True),
-    _time("last_fill_at", nullable=True),
+    _time("reconciled_at"),
 )
 
 kill_switches = Table(
@@ -171,6 +192,7 @@ cases = Table(
     Column("account", Text, primary_key=True),
     Column("order_id", Text, primary_key=True),
     Column("code", Text, primary_key=True),
-    Column("reason", JSONB, nullable=False),
+    Column("reason", Document, nullable=False),
     Column("opened_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    ForeignKeyConstraint(["account", "order_id"], ["orders.account", "orders.order_id"]),
 )
