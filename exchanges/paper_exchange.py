@@ -118,9 +118,14 @@ class PaperExchange:
             return _not_sent(error)
         if instrument is None:
             return _refused(deny("SYMBOL_UNKNOWN", f"the venue does not list {submission.symbol}"))
-        if not await last_look():
-            text = "the attempt was taken back, has expired, or sending is switched off"
-            return SubmitOutcome(verdict=SubmitVerdict.NOT_SENT, reason=deny("LAST_LOOK_REFUSED", text))
+        try:
+            may_leave = await last_look()
+        except StoreUnavailable as error:
+            reason = deny("LAST_LOOK_FAILED", f"nothing was recorded: {error.message}")
+            return SubmitOutcome(verdict=SubmitVerdict.NOT_SENT, reason=reason, retry_after_s=PAUSE_BEFORE_RETRY_S)
+        if not may_leave:
+            reason = deny("LAST_LOOK_REFUSED", "the attempt was taken back, has expired, or sending is switched off")
+            return SubmitOutcome(verdict=SubmitVerdict.NOT_SENT, reason=reason)
         await self._travel()
         try:
             return await self._arrive(submission, instrument)

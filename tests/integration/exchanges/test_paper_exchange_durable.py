@@ -3,8 +3,7 @@
 import asyncio
 import itertools
 import uuid
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -12,105 +11,17 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from domain.errors import RateLimited, VenueError, VenueUnavailable
-from domain.events import Fill, Reason
-from domain.instrument import Instrument
-from domain.ports import Exchange, LastLook
-from domain.reports import (
-    Balance,
-    BookLevel,
-    OrderBook,
-    OrderRef,
-    OrderReport,
-    Submission,
-    SubmitOutcome,
-    SubmitVerdict,
-    Ticker,
-    VenueOrderStatus,
-    VenueStatus,
-)
+from domain.errors import RateLimited, StoreUnavailable, VenueUnavailable
+from domain.ports import Exchange
+from domain.reports import OrderRef, OrderReport, Submission, SubmitVerdict, VenueOrderStatus
 from exchanges.paper_exchange import PaperExchange, PaperTerms
 from storage.database import open_engine
 from storage.paper_store import SqlPaperBook
+from tests.scripted_market import NOW, SYMBOLS, ScriptedMarket
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")  # the engine lives in the session's loop
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 D = Decimal
-SYMBOLS = ("BTC/USDT", "ETH/USDT")
-
-
-class ScriptedMarket:
-    """A venue that shows what the test says. It takes no orders: the paper venue must never send it one."""
-
-    def __init__(self) -> None:
-        self.last = D("100")
-        self.error: VenueError | None = None
-        self.reads = 0
-        self.closed = False
-        self.show(asks=[("100", "1"), ("101", "2")], bids=[("99", "1"), ("98", "2")])
-
-    def show(self, *, asks: Sequence[tuple[str, str]] = (), bids: Sequence[tuple[str, str]] = ()) -> None:
-        self._asks = tuple(BookLevel(price=D(price), quantity=D(quantity)) for price, quantity in asks)
-        self._bids = tuple(BookLevel(price=D(price), quantity=D(quantity)) for price, quantity in bids)
-
-    async def instruments(self) -> Mapping[str, Instrument]:
-        return {
-            symbol: Instrument(
-                symbol=symbol,
-                base_asset=symbol[:3],
-                quote_asset="USDT",
-                tick_size=D("0.01"),
-                step_size=D("0.001"),
-                min_notional=D(1),
-            )
-            for symbol in SYMBOLS
-        }
-
-    async def fetch_ticker(self, symbol: str) -> Ticker:
-        self._raise()
-        return Ticker(symbol=symbol, bid=None, ask=None, last=self.last, ts_event=NOW)
-
-    async def fetch_order_book(self, symbol: str, *, depth: int) -> OrderBook:
-        self.reads += 1
-        self._raise()
-        return OrderBook(symbol=symbol, bids=self._bids[:depth], asks=self._asks[:depth], ts_event=NOW)
-
-    async def status(self) -> VenueStatus:
-        return VenueStatus(reachable=self.error is None, markets_count=2, latency_ms=1, clock_skew_ms=0)
-
-    async def close(self) -> None:
-        self.closed = True
-
-    async def submit(self, submission: Submission, *, last_look: LastLook) -> SubmitOutcome:
-        raise AssertionError("a paper order reached the real venue")
-
-    async def cancel(self, ref: OrderRef) -> Reason | None:
-        raise AssertionError("a paper cancel reached the real venue")
-
-    async def fetch_order(self, ref: OrderRef) -> OrderReport | None:
-        raise AssertionError("a paper order was looked for at the real venue")
-
-    async def fetch_open_orders(self) -> Sequence[OrderReport]:
-        raise AssertionError("paper orders were looked for at the real venue")
-
-    async def fetch_trades(self, symbol: str, *, since: datetime) -> Sequence[Fill]:
-        raise AssertionError("paper trades were looked for at the real venue")
-
-    async def fetch_order_trades(self, ref: OrderRef, *, since: datetime) -> Sequence[Fill]:
-        raise AssertionError("paper trades were looked for at the real venue")
-
-    async def fetch_balances(self) -> Sequence[Balance]:
-        raise AssertionError("the real venue was asked for the paper balance")
-
-    def time_fence_s(self) -> int | None:
-        return None
-
-    def _raise(self) -> None:
-        if self.error is not None:
-            raise self.error
-
-
 TERMS = PaperTerms(
     opening_balances={"USDT": D(1000), "BTC": D(5)},
     maker_rate=D("0.001"),
@@ -234,6 +145,16 @@ async def test_refused_last_look_leaves_nothing(desk: Desk) -> None:
 
     assert (outcome.verdict, outcome.reason and outcome.reason.code) == (SubmitVerdict.NOT_SENT, "LAST_LOOK_REFUSED")
     assert await desk.exchange.fetch_order(ref()) is None
+
+
+async def test_last_look_that_fails_leaves_nothing(desk: Desk) -> None:
+    async def lost() -> bool:
+        raise StoreUnavailable("the ledger is gone")
+
+    outcome = await desk.exchange.submit(market_order(), last_look=lost)
+
+    assert outcome.verdict is SubmitVerdict.NOT_SENT
+    assert await desk.exchange.fetch_open_orders() == []
 
 
 async def test_missing_market_data_is_not_sent_and_says_when_to_try_again(desk: Desk) -> None:
