@@ -22,7 +22,7 @@ public = "{venue}/api/v3"
 private = "{venue}/api/v3"
 sapi = "{venue}/sapi/v1"
 """
-GRACEFUL_SHUTDOWN_MAX_S: Final = 10
+GRACEFUL_SHUTDOWN_MAX_S: Final = 8
 """The whole stack stops within 25 s, of which the workers get this much."""
 
 

@@ -91,7 +91,7 @@ class PostgresServer:
             argv=[str(BINARIES / "postgres"), "-D", str(self._data), *options],
             log_path=self._log_path,
             stop_signal=signal.SIGINT,
-            stop_timeout_s=15,
+            stop_timeout_s=6,
             user=_user(),
         )
 

@@ -1,6 +1,7 @@
 """The parts that are our own Python programs: simulator, worker, REST interface."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -55,7 +56,7 @@ class Simulator:
         self._ready_path.unlink(missing_ok=True)
         argv = [*_module("simulator"), "--host", "127.0.0.1", "--port", str(self._ports[0])]
         argv += ["--control-port", str(self._ports[1]), "--data-dir", str(self._directory)]
-        argv += ["--ready-file", str(self._ready_path), *self._arguments]
+        argv += ["--ready-file", str(self._ready_path), "--parent-pid", str(os.getpid()), *self._arguments]
         return ChildSpec(name=self.name, argv=argv, log_path=self._log_path, stop_timeout_s=3)
 
     async def until_ready(self, child: Child) -> None:

@@ -1,4 +1,4 @@
-"""Keeps one part running: a child that dies is started again, at once the first time, then with growing pauses."""
+"""Keeps one part running: a child that dies is started again at once; while it fails to start, the pauses grow."""
 
 import asyncio
 import contextlib
@@ -10,8 +10,6 @@ from observability.logs import get_logger
 
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
-_STEADY_AFTER_S: Final = 30.0
-"""A child that has run this long is steady: when it dies, the pauses begin anew."""
 log = get_logger("volex.stack")
 
 
@@ -95,14 +93,10 @@ class Supervised:
         self._changed()
 
     async def _keep(self) -> None:
-        clock = asyncio.get_running_loop().time
         pause_s = 0.0
         while self._child is not None:
-            began = clock()
             code = await self._child.wait()
             self._ready.clear()
-            if clock() - began >= _STEADY_AFTER_S:
-                pause_s = 0.0
             log.warning("part ended, starting it again", part=self.name, exit_code=code, pause_s=pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
@@ -113,4 +107,5 @@ class Supervised:
                 log.warning("part did not start", part=self.name, problem=str(error))
                 await self._child.stop()
             else:
+                pause_s = 0.0
                 log.info("part is back", part=self.name, pid=self.pid)

@@ -81,7 +81,7 @@ def set_up_logs(*, level: str = "INFO", stream: TextIO | None = None, as_json: b
     )
     renderer: Processor = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), _flatten_temporal],
+        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), _trim],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             # The trace becomes text before masking, so that no secret hides in an exception's message.
@@ -125,8 +125,9 @@ def _mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return {key: MASK if _names_secret(key) and value else masked(value) for key, value in event.items()}
 
 
-def _flatten_temporal(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _trim(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Keep of Temporal's context what finds an order: its workflow and, in an activity, the step and its attempt."""
+    event.pop("color_message", None)  # uvicorn's second copy of its message, for terminals
     for source in ("temporal_workflow", "temporal_activity"):
         context = event.pop(source, None)
         if isinstance(context, Mapping):

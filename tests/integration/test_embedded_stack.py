@@ -129,6 +129,17 @@ async def test_killed_server_comes_back_on_its_port_with_its_data(tmp_path):
     assert not any(runs(after["pids"][name]) for name in ("postgres", "temporal"))
 
 
+async def test_part_that_cannot_start_is_named_and_the_others_are_stopped(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = {"postgres": taken.getsockname()[1]}
+        stack = EmbeddedStack(StackOptions(data_dir=tmp_path / "data", parts=SERVERS, ports=ports, environ={}))
+        with pytest.raises(RuntimeError, match=r"postgres .*see .*postgres\.log"):
+            await stack.__aenter__()
+    assert stack.part("temporal").pid is None
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_stops_everything_in_time(supervisor, number):
     ready = supervisor.up()
