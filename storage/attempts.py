@@ -6,7 +6,7 @@ Both are compare-and-set on the same row: one of the two wins, and a sender that
 import secrets
 from datetime import datetime
 
-from sqlalchemy import bindparam, func, insert, or_, select, text, update
+from sqlalchemy import bindparam, func, insert, literal, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import OrderClosed
@@ -18,7 +18,7 @@ from domain.order import Order
 from domain.ports import Attempt
 from domain.reports import OrderReport, Submission, SubmitOutcome, SubmitVerdict
 from storage import order_rows
-from storage.tables import attempts
+from storage.tables import Document, attempts
 
 _LAST_LOOK = text(
     """
@@ -140,7 +140,9 @@ async def record_outcome(
     """
     words = outcome.model_dump_json(exclude_none=True)
     unknown = outcome.verdict is SubmitVerdict.UNKNOWN
-    changes: dict[str, object] = {"outcome": func.coalesce(attempts.c.outcome, words) if unknown else words}
+    changes: dict[str, object] = {
+        "outcome": func.coalesce(attempts.c.outcome, literal(words, Document())) if unknown else words
+    }
     if state is not None:
         changes["state"] = state
     if outcome.report is not None:
