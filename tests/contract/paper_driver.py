@@ -1,7 +1,7 @@
 """The paper venue behind the contract suite: its book on a real Postgres, over a market that the test sets."""
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,7 +13,6 @@ from domain.ports import Exchange
 from exchanges.paper_exchange import PaperExchange, PaperTerms
 from storage.database import open_engine
 from storage.paper_store import SqlPaperBook
-from tests.contract.drivers import Level
 from tests.scripted_market import ScriptedMarket
 
 TERMS = PaperTerms(
@@ -37,10 +36,13 @@ class PaperDriver:
             self._market, SqlPaperBook(engine), account=self._account, clock=lambda: datetime.now(UTC), terms=TERMS
         )
 
-    async def show(self, *, bids: Sequence[Level], asks: Sequence[Level]) -> None:
-        """Make this the public book, its best bid the last price, and let resting orders meet it."""
-        self._market.show(bids=bids, asks=asks)
-        self._market.last = Decimal(bids[0][0])
+    async def set_price(self, price: Decimal) -> None:
+        """Put a still book of ten levels a cent apart around the price, and let resting orders meet it."""
+        cents = [Decimal(level) / 100 for level in range(1, 11)]
+        self._market.show(
+            bids=[(str(price - away), "3") for away in cents], asks=[(str(price + away), "3") for away in cents]
+        )
+        self._market.last = price
         await self.exchange.fetch_open_orders()
 
     async def order_count(self, client_order_id: str) -> int:

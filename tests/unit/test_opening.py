@@ -86,7 +86,9 @@ async def test_account_without_own_addresses_keeps_the_venues() -> None:
 @pytest.mark.parametrize("name", ["apiKey", "secret", "password"])
 async def test_keys_in_the_ccxt_configuration_are_refused(name: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
-        await opened("binanceus", **{name: "s3cret"})
+        await open_exchange(
+            account="main", exchange="binanceus", mode=TradingMode.LIVE, ccxt_config={name: "s3cret"}, credentials=KEYS
+        )
     assert "s3cret" not in str(refusal.value)
 
 
@@ -154,7 +156,7 @@ class _Dry:
         api.set_markets([market])
         api.markets_loading = None
         api.timeout_on_exit = 0
-        base = type(api).__mro__[2]
+        base: Any = type(api).__mro__[2]
 
         async def dry_fetch(this: Any, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
             if method == "GET":
