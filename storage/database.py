@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-import asyncpg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -23,8 +22,9 @@ POOL_TIMEOUT_S: Final = 10
 TRIES: Final = 3
 _RUN_AGAIN: Final = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: nothing was written, and another try may pass."""
-_WEATHER: Final = frozenset({"08", "53", "57", "58", "55"})
-"""SQLSTATE classes of a database that is unreachable, out of means, stopping, or waiting for a lock."""
+_WEATHER: Final = frozenset({"08", "28", "3D", "53", "55", "57", "58"})
+"""SQLSTATE classes of a database that is unreachable, does not let us in, is not there, is out of means, waits for a
+lock, or is stopping."""
 
 
 def asyncpg_url(url: str) -> str:
@@ -72,8 +72,7 @@ async def in_transaction(engine: AsyncEngine, work: Callable[[AsyncConnection], 
             if _is_weather(error, state):
                 raise StoreUnavailable(f"the ledger does not answer: {type(error.orig).__name__} {state}") from error
             raise
-        except (OSError, PoolTimeoutError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            # The driver's own errors come from connecting alone: once connected, SQLAlchemy wraps them.
+        except (OSError, PoolTimeoutError) as error:
             raise StoreUnavailable(f"the ledger does not answer: {type(error).__name__}") from error
     raise AssertionError("the last try returns or raises")
 

@@ -8,14 +8,15 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.errors import IdempotencyConflict
-from domain.instrument import deny
+from domain.instrument import NormalTicket, deny, normalize
 from domain.lifecycle import OrderEventType, OrderStatus
+from domain.numbers import plain
 from domain.order import OrderSide, OrderType
 from domain.risk import Answer, Validated
 from storage import kill_switch
 from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
-from tests.factories import NOW, make_instrument, make_request, make_terms, make_validated
+from tests.factories import NOW, make_instrument, make_request, make_terms
 from tests.integration.storage.conftest import ACCOUNT, BEFORE, Life, Rows
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -151,13 +152,8 @@ async def test_reservation_of_more_than_eighteen_decimals_is_rounded_up(life: Li
     await life.fund(USDT="1000")
     instrument = make_instrument(tick_size=Decimal("1e-10"), step_size=Decimal("1e-10"), min_notional=None)
     request = make_request(quantity=Decimal("0.0000000003"), price=Decimal("0.0000000005"))
-    validated = make_validated(make_request()).model_copy(
-        update={"instrument": instrument, "normal": make_validated(make_request()).normal}
-    )
-    normal = validated.normal
-    assert normal is not None
-    fitted = normal.model_copy(update={"quantity": request.ticket.quantity, "price": request.ticket.price})
-    validated = validated.model_copy(update={"normal": fitted})
+    normal = normalize(request.ticket, instrument, now=NOW)
+    validated = Validated(normal=NormalTicket.model_validate(normal), instrument=instrument)
     await life.store.admit(request, validated, terms=make_terms(), now=NOW)
     assert [row.amount for row in await rows("SELECT amount FROM reservations")] == [Decimal("1e-18")]
 
@@ -177,6 +173,12 @@ async def test_deny_records_once_and_leaves_a_recorded_order_as_it_is(life: Life
 async def test_stale_word_on_balances_is_ignored_and_a_newer_one_counts(life: Life, reader: SqlOrderReader) -> None:
     await life.fund(USDT="100", BTC="1")
     await life.fund(asked_at=BEFORE - timedelta(seconds=1), USDT="7")
-    assert [(sheet.asset, sheet.total) for sheet in await reader.balances(ACCOUNT)] == [("BTC", 1), ("USDT", 100)]
+    assert [(sheet.asset, plain(sheet.total)) for sheet in await reader.balances(ACCOUNT)] == [
+        ("BTC", "1"),
+        ("USDT", "100"),
+    ]
     await life.fund(asked_at=BEFORE + timedelta(seconds=1), USDT="50")
-    assert [(sheet.asset, sheet.total) for sheet in await reader.balances(ACCOUNT)] == [("BTC", 0), ("USDT", 50)]
+    assert [(sheet.asset, plain(sheet.total)) for sheet in await reader.balances(ACCOUNT)] == [
+        ("BTC", "0"),
+        ("USDT", "50"),
+    ]

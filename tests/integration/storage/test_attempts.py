@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 LOST = deny("SENDER_LOST", "the worker is gone")
 
 
-async def opened(life: Life, **ticket: object) -> Attempt:
+async def opened(life: Life, **ticket: Any) -> Attempt:
     """An admitted order's first attempt."""
     await life.fund(USDT="1000")
     request = make_request(**ticket)
