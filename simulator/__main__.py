@@ -1,0 +1,83 @@
+"""`python -m simulator`: a local venue that speaks Binance spot REST."""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+from decimal import Decimal
+from pathlib import Path
+
+from simulator.running import API_KEY, SECRET_KEY, Configuration, default_balances, running
+
+
+def _balance(written: str) -> tuple[str, Decimal]:
+    asset, _, amount = written.partition("=")
+    return asset, Decimal(amount)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=0, help="port of the venue; 0 takes a free one")
+    parser.add_argument("--control-port", type=int, default=0, help="port of the control face; 0 takes a free one")
+    parser.add_argument("--ready-file", type=Path, help="gets {venue, control, pid} as JSON once both answer")
+    parser.add_argument("--data-dir", type=Path, help="keeps orders, trades and balances over restarts")
+    parser.add_argument("--seed", type=int, default=7, help="seed of market and faults")
+    parser.add_argument("--api-key", default=API_KEY)
+    parser.add_argument("--secret-key", default=SECRET_KEY)
+    parser.add_argument("--balance", type=_balance, action="append", metavar="ASSET=AMOUNT", help="may be repeated")
+    parser.add_argument("--tick-interval-s", type=float, default=0.25, help="seconds between two moves of the market")
+    parser.add_argument("--slices", type=int, default=3, help="pieces that a resting order fills in once reached")
+    parser.add_argument(
+        "--weight-limit", type=int, default=1_000_000, help="request weight per minute; Binance US: 1200"
+    )
+    parser.add_argument("--parent-pid", type=int, help="end when this process has gone")
+    return parser.parse_args()
+
+
+async def _run(arguments: argparse.Namespace) -> None:
+    configuration = Configuration(
+        host=arguments.host,
+        port=arguments.port,
+        control_port=arguments.control_port,
+        seed=arguments.seed,
+        data_dir=arguments.data_dir,
+        api_key=arguments.api_key,
+        secret_key=arguments.secret_key,
+        balances=dict(arguments.balance) if arguments.balance else default_balances(),
+        tick_interval_s=arguments.tick_interval_s,
+        slices=arguments.slices,
+        weight_limit=arguments.weight_limit,
+    )
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(configuration) as venue:
+        ready = json.dumps({"venue": venue.url, "control": venue.control_url, "pid": os.getpid()})
+        print(ready, flush=True)
+        if arguments.ready_file is not None:
+            partial = arguments.ready_file.with_suffix(".part")
+            partial.write_text(ready)
+            partial.replace(arguments.ready_file)
+        while not stop.is_set():
+            if arguments.parent_pid is not None and not _is_alive(arguments.parent_pid):
+                break
+            try:
+                await asyncio.wait_for(stop.wait(), 1)
+            except TimeoutError:
+                continue
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+if __name__ == "__main__":
+    asyncio.run(_run(_arguments()))

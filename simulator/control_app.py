@@ -1,0 +1,149 @@
+"""The control face, on a port of its own: what truly happened, faults, the market and the clock. JSON over HTTP."""
+
+from collections import Counter
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+from aiohttp import web
+
+from simulator.faults import KINDS
+from simulator.listing import LISTINGS, text
+from simulator.venue import Venue
+
+
+class Skew:
+    """How far the venue's clock is ahead, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.skew_ms = 0
+
+
+def build(venue: Venue, skew: Skew) -> web.Application:
+    """Make the application."""
+    control = _Control(venue, skew)
+    app = web.Application(middlewares=[_bad_input])
+    app.router.add_get("/health", control.health)
+    app.router.add_get("/orders", control.orders)
+    app.router.add_get("/fills", control.fills)
+    app.router.add_get("/requests", control.requests)
+    app.router.add_get("/client-orders", control.client_orders)
+    app.router.add_get("/summary", control.summary)
+    app.router.add_get("/ledger", control.ledger)
+    app.router.add_get("/balances", control.balances)
+    app.router.add_post("/balances", control.set_balances)
+    app.router.add_get("/faults", control.faults)
+    app.router.add_post("/faults", control.add_fault)
+    app.router.add_delete("/faults", control.clear_faults)
+    app.router.add_post("/market/{symbol}", control.market)
+    app.router.add_post("/clock", control.clock)
+    return app
+
+
+@web.middleware
+async def _bad_input(request: web.Request, handler: Any) -> web.StreamResponse:
+    try:
+        answer: web.StreamResponse = await handler(request)
+    except (ValueError, ArithmeticError, KeyError) as error:
+        return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
+    return answer
+
+
+class _Control:
+    def __init__(self, venue: Venue, skew: Skew) -> None:
+        self._venue = venue
+        self._skew = skew
+
+    async def health(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "time_ms": self._venue.clock_ms()})
+
+    async def orders(self, request: web.Request) -> web.Response:
+        return web.json_response(self._orders())
+
+    async def fills(self, request: web.Request) -> web.Response:
+        return web.json_response(self._fills())
+
+    async def requests(self, request: web.Request) -> web.Response:
+        return web.json_response(self._venue.requests)
+
+    async def client_orders(self, request: web.Request) -> web.Response:
+        """Tell how many orders each client id made, over all symbols."""
+        return web.json_response(self._per_client_id())
+
+    async def summary(self, request: web.Request) -> web.Response:
+        engine = self._venue.engine
+        posts = [entry for entry in self._venue.requests if entry["method"] == "POST"]
+        sent = Counter(entry.get("newClientOrderId", "") for entry in posts)
+        return web.json_response(
+            {
+                "orders": len(engine.orders),
+                "open": len(engine.open),
+                "trades": sum(len(trades) for trades in engine.trades.values()),
+                "statuses": Counter(order.status for order in engine.orders.values()),
+                "posts": len(posts),
+                "posts_per_client_order_id_max": max(sent.values(), default=0),
+                "orders_per_client_order_id_max": max(self._per_client_id().values(), default=0),
+            }
+        )
+
+    async def ledger(self, request: web.Request) -> web.Response:
+        return web.json_response({"orders": self._orders(), "fills": self._fills(), "requests": self._venue.requests})
+
+    async def balances(self, request: web.Request) -> web.Response:
+        engine = self._venue.engine
+        held = {
+            asset: {"free": text(engine.free[asset]), "locked": text(engine.locked.get(asset, Decimal(0)))}
+            for asset in sorted(engine.free)
+        }
+        return web.json_response(held)
+
+    async def set_balances(self, request: web.Request) -> web.Response:
+        for asset, amount in (await request.json()).items():
+            self._venue.engine.free[asset] = Decimal(str(amount))
+        return await self.balances(request)
+
+    async def faults(self, request: web.Request) -> web.Response:
+        active = [asdict(fault) for fault in self._venue.faults.faults]
+        return web.json_response({"active": active, "kinds": KINDS})
+
+    async def add_fault(self, request: web.Request) -> web.Response:
+        return web.json_response(asdict(self._venue.faults.add(await request.json())))
+
+    async def clear_faults(self, request: web.Request) -> web.Response:
+        self._venue.faults.faults.clear()
+        return web.json_response({"active": []})
+
+    async def market(self, request: web.Request) -> web.Response:
+        """Set `price`, `frozen` or `volatility_bps`, or `fill` an order: {client_order_id, quantity, price?}."""
+        symbol = request.match_info["symbol"].replace("-", "").replace("_", "")
+        if symbol not in LISTINGS:
+            raise ValueError(f"unknown symbol {symbol}; known: {', '.join(LISTINGS)}")
+        wanted, market = await request.json(), self._venue.engine.markets[symbol]
+        market.frozen = bool(wanted.get("frozen", market.frozen))
+        market.volatility_bps = int(wanted.get("volatility_bps", market.volatility_bps))
+        if "price" in wanted:
+            market.set_price(Decimal(str(wanted["price"])))
+        if "fill" in wanted:
+            fill = wanted["fill"]
+            order = self._venue.engine.find(symbol, None, fill["client_order_id"])
+            price = Decimal(str(fill["price"])) if "price" in fill else None
+            self._venue.engine.fill_now(order, Decimal(str(fill["quantity"])), price)
+        return web.json_response({"symbol": symbol, "price": text(market.price), "frozen": market.frozen})
+
+    async def clock(self, request: web.Request) -> web.Response:
+        self._skew.skew_ms = int((await request.json())["skew_ms"])
+        return web.json_response({"skew_ms": self._skew.skew_ms})
+
+    def _orders(self) -> list[dict[str, object]]:
+        return [order.wire() for order in self._venue.engine.orders.values()]
+
+    def _fills(self) -> list[dict[str, object]]:
+        engine = self._venue.engine
+        return [
+            trade.wire() | {"clientOrderId": engine.orders[trade.symbol, trade.order_id].client_order_id}
+            for trades in engine.trades.values()
+            for trade in trades
+        ]
+
+    def _per_client_id(self) -> dict[str, int]:
+        return dict(Counter(order.client_order_id for order in self._venue.engine.orders.values()))

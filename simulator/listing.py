@@ -1,0 +1,118 @@
+"""What the venue lists: symbols with their filters, as Binance documents them."""
+
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+
+ASSET_PRECISION = 8
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One symbol. `start` is the price it opens at, quote per base."""
+
+    base: str
+    quote: str
+    tick: Decimal
+    step: Decimal
+    min_qty: Decimal
+    max_qty: Decimal
+    min_notional: Decimal
+    start: Decimal
+    depth: Decimal
+    """Base units on each level of the book, on average."""
+    max_orders: int = 10_000
+
+    @property
+    def symbol(self) -> str:
+        """The venue's own spelling."""
+        return self.base + self.quote
+
+    def exchange_info(self) -> dict[str, object]:
+        """Return the symbol's entry of `exchangeInfo`."""
+        return {
+            "symbol": self.symbol,
+            "status": "TRADING",
+            "baseAsset": self.base,
+            "baseAssetPrecision": ASSET_PRECISION,
+            "quoteAsset": self.quote,
+            "quotePrecision": ASSET_PRECISION,
+            "quoteAssetPrecision": ASSET_PRECISION,
+            "baseCommissionPrecision": ASSET_PRECISION,
+            "quoteCommissionPrecision": ASSET_PRECISION,
+            "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT"],
+            "icebergAllowed": False,
+            "ocoAllowed": False,
+            "quoteOrderQtyMarketAllowed": True,
+            "allowTrailingStop": False,
+            "cancelReplaceAllowed": True,
+            "isSpotTradingAllowed": True,
+            "isMarginTradingAllowed": False,
+            "permissions": ["SPOT"],
+            "filters": [
+                {
+                    "filterType": "PRICE_FILTER",
+                    "minPrice": str(self.tick),
+                    "maxPrice": str(self.start * 100),
+                    "tickSize": str(self.tick),
+                },
+                {
+                    "filterType": "LOT_SIZE",
+                    "minQty": str(self.min_qty),
+                    "maxQty": str(self.max_qty),
+                    "stepSize": str(self.step),
+                },
+                {
+                    "filterType": "NOTIONAL",
+                    "minNotional": str(self.min_notional),
+                    "applyMinToMarket": True,
+                    "maxNotional": "90000000",
+                    "applyMaxToMarket": False,
+                    "avgPriceMins": 5,
+                },
+                {
+                    "filterType": "PERCENT_PRICE_BY_SIDE",
+                    "bidMultiplierUp": "5",
+                    "bidMultiplierDown": "0.2",
+                    "askMultiplierUp": "5",
+                    "askMultiplierDown": "0.2",
+                    "avgPriceMins": 5,
+                },
+                {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": self.max_orders},
+            ],
+        }
+
+
+def _listing(base: str, quote: str, tick: str, step: str, notional: str, start: str, depth: str) -> Listing:
+    return Listing(
+        base=base,
+        quote=quote,
+        tick=Decimal(tick),
+        step=Decimal(step),
+        min_qty=Decimal(step),
+        max_qty=Decimal("9000"),
+        min_notional=Decimal(notional),
+        start=Decimal(start),
+        depth=Decimal(depth),
+    )
+
+
+LISTINGS = {
+    entry.symbol: entry
+    for entry in (
+        _listing("BTC", "USDT", "0.01", "0.00001", "5", "61250.00", "0.8"),
+        _listing("ETH", "USDT", "0.01", "0.0001", "5", "3125.00", "12"),
+        _listing("SOL", "USDT", "0.01", "0.001", "5", "160.00", "150"),
+        _listing("ETH", "BTC", "0.00001", "0.0001", "0.0001", "0.05102", "10"),
+        _listing("BTC", "USD", "0.01", "0.00001", "5", "61240.00", "0.5"),
+    )
+}
+
+
+def cut(value: Decimal) -> Decimal:
+    """Cut an amount to the eight places that the venue keeps."""
+    return value.quantize(Decimal("0.00000001"), rounding=ROUND_DOWN)
+
+
+def text(value: Decimal) -> str:
+    """Write an amount as the venue does: eight places, no exponent."""
+    return format(value.quantize(Decimal("0.00000001")), "f")

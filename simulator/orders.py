@@ -1,0 +1,129 @@
+"""What the venue keeps of an order and its trades, and how it writes them on the wire."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from simulator.listing import text
+
+OPEN = ("NEW", "PARTIALLY_FILLED")
+
+
+@dataclass
+class Trade:
+    """One trade. Ids are numbered per symbol."""
+
+    symbol: str
+    trade_id: int
+    order_id: int
+    price: Decimal
+    quantity: Decimal
+    commission: Decimal
+    commission_asset: str
+    time_ms: int
+    is_buyer: bool
+    is_maker: bool
+
+    def wire(self) -> dict[str, object]:
+        """Return the entry of `myTrades`."""
+        return {
+            "symbol": self.symbol,
+            "id": self.trade_id,
+            "orderId": self.order_id,
+            "orderListId": -1,
+            "price": text(self.price),
+            "qty": text(self.quantity),
+            "quoteQty": text(self.price * self.quantity),
+            "commission": text(self.commission),
+            "commissionAsset": self.commission_asset,
+            "time": self.time_ms,
+            "isBuyer": self.is_buyer,
+            "isMaker": self.is_maker,
+            "isBestMatch": True,
+        }
+
+    def fill(self) -> dict[str, object]:
+        """Return the entry of `fills` in the answer to a new order."""
+        return {
+            "price": text(self.price),
+            "qty": text(self.quantity),
+            "commission": text(self.commission),
+            "commissionAsset": self.commission_asset,
+            "tradeId": self.trade_id,
+        }
+
+
+@dataclass
+class VenueOrder:
+    """One order. Ids are numbered per symbol."""
+
+    symbol: str
+    order_id: int
+    client_order_id: str
+    side: str
+    type: str
+    time_in_force: str
+    quantity: Decimal
+    price: Decimal
+    stop_price: Decimal
+    time_ms: int
+    status: str = "NEW"
+    executed: Decimal = Decimal(0)
+    cost: Decimal = Decimal(0)
+    locked: Decimal = Decimal(0)
+    update_ms: int = 0
+    triggered: bool = True
+    slice_quantity: Decimal = Decimal(0)
+    trades: list[Trade] = field(default_factory=list)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it works."""
+        return self.status in OPEN
+
+    @property
+    def left(self) -> Decimal:
+        """Base units still to be filled."""
+        return self.quantity - self.executed
+
+    def wire(self) -> dict[str, object]:
+        """Return the order as a query shows it."""
+        return {
+            "symbol": self.symbol,
+            "orderId": self.order_id,
+            "orderListId": -1,
+            "clientOrderId": self.client_order_id,
+            "price": text(self.price),
+            "origQty": text(self.quantity),
+            "executedQty": text(self.executed),
+            "cummulativeQuoteQty": text(self.cost),
+            "status": self.status,
+            "timeInForce": self.time_in_force,
+            "type": self.type,
+            "side": self.side,
+            "stopPrice": text(self.stop_price),
+            "icebergQty": text(Decimal(0)),
+            "time": self.time_ms,
+            "updateTime": self.update_ms or self.time_ms,
+            "isWorking": self.triggered,
+            "workingTime": self.time_ms,
+            "origQuoteOrderQty": text(Decimal(0)),
+            "selfTradePreventionMode": "NONE",
+        }
+
+    def new_order_answer(self, kind: str) -> dict[str, object]:
+        """Return the answer to a new order: ACK, RESULT or FULL."""
+        answer: dict[str, object] = {
+            "symbol": self.symbol,
+            "orderId": self.order_id,
+            "orderListId": -1,
+            "clientOrderId": self.client_order_id,
+            "transactTime": self.update_ms or self.time_ms,
+        }
+        if kind == "ACK":
+            return answer
+        shown = self.wire()
+        names = ("price", "origQty", "executedQty", "cummulativeQuoteQty", "status", "timeInForce", "type", "side")
+        answer |= {name: shown[name] for name in (*names, "workingTime", "selfTradePreventionMode")}
+        if kind == "FULL":
+            answer["fills"] = [trade.fill() for trade in self.trades]
+        return answer

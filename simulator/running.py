@@ -1,0 +1,104 @@
+"""Runs the venue: two ports, a market that moves, a memory that survives."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from aiohttp import web
+
+from simulator import control_app, venue_app
+from simulator.engine import Engine
+from simulator.faults import FaultPlan
+from simulator.gate import Gate
+from simulator.journal import Journal
+from simulator.venue import Venue
+
+API_KEY = "simulator-key"
+SECRET_KEY = "simulator-secret"
+"""Keys of the only account, unless others are given. They open nothing but this simulator."""
+
+
+def default_balances() -> dict[str, Decimal]:
+    """Return what the account opens with."""
+    return {
+        "USDT": Decimal(1_000_000),
+        "USD": Decimal(1_000_000),
+        "BTC": Decimal(50),
+        "ETH": Decimal(500),
+        "SOL": Decimal(5000),
+    }
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """How the venue is run. Port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    control_port: int = 0
+    seed: int = 7
+    data_dir: Path | None = None
+    api_key: str = API_KEY
+    secret_key: str = SECRET_KEY
+    balances: dict[str, Decimal] = field(default_factory=default_balances)
+    tick_interval_s: float = 0.25
+    slices: int = 3
+    weight_limit: int = 1_000_000
+
+
+@dataclass(frozen=True)
+class Running:
+    """A venue that runs."""
+
+    venue: Venue
+    url: str
+    control_url: str
+
+
+@contextlib.asynccontextmanager
+async def running(configuration: Configuration) -> AsyncIterator[Running]:
+    """Run the venue on the present loop."""
+    skew = control_app.Skew()
+
+    def clock_ms() -> int:
+        return int(time.time() * 1000) + skew.skew_ms
+
+    path = configuration.data_dir / "venue.jsonl" if configuration.data_dir is not None else None
+    journal = Journal(path)
+    engine = Engine(
+        balances=configuration.balances,
+        seed=configuration.seed,
+        clock_ms=clock_ms,
+        journal=journal,
+        slices=configuration.slices,
+    )
+    gate = Gate(configuration.api_key, configuration.secret_key, clock_ms, configuration.weight_limit)
+    venue = Venue(engine=engine, gate=gate, faults=FaultPlan(configuration.seed), clock_ms=clock_ms)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(journal.close)
+        url = await _serve(stack, venue_app.build(venue), configuration.host, configuration.port)
+        control_url = await _serve(
+            stack, control_app.build(venue, skew), configuration.host, configuration.control_port
+        )
+        ticking = asyncio.create_task(_tick(engine, configuration.tick_interval_s))
+        stack.callback(ticking.cancel)
+        yield Running(venue=venue, url=url, control_url=control_url)
+
+
+async def _serve(stack: contextlib.AsyncExitStack, app: web.Application, host: str, port: int) -> str:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, host, port)
+    await site.start()
+    return f"http://{host}:{runner.addresses[0][1]}"
+
+
+async def _tick(engine: Engine, interval_s: float) -> None:
+    while True:
+        await asyncio.sleep(interval_s)
+        engine.tick()
