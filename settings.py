@@ -1,7 +1,7 @@
-"""Every setting, read once: environment, then `volex.toml`, then Vault's, then defaults. The only reader of the environment.
+"""Every setting, read once: environment, then `volex.toml`, then Vault's, then defaults. Nobody else reads them.
 
-`load_settings()` returns one frozen `Settings`. Secrets are `SecretStr` and never printed. An unknown key in the file is
-an error that names the nearest known one; a float where money belongs is an error that says to write text.
+`load_settings()` returns one frozen `Settings`. Secrets are `SecretStr` and never printed. An unknown key in the file
+is an error that names the nearest known one; a float where money belongs is an error that says to write text.
 """
 
 import difflib
@@ -47,7 +47,7 @@ _DATABASE_SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 def _money_text(value: object) -> object:
     if isinstance(value, float):
         # pydantic gathers a ValueError with its place; a TypeError would pass through it.
-        raise ValueError(f'{value} is a float; write money as text, for example "{value}"')  # noqa: TRY004
+        raise ValueError(f'{value} is a float; write money as text, for example "{value}"')
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

@@ -148,7 +148,7 @@ async def _open(settings: Settings, account: str, engine: AsyncEngine) -> Exchan
             credentials=credentials,
             time_fence_s=entry.time_fence_s,
             paper=lambda market_data: PaperExchange(
-                account, market_data=market_data, book=SqlPaperBook(engine), terms=terms
+                market_data, SqlPaperBook(engine), account=account, clock=clock, terms=terms
             ),
         )
 

@@ -5,8 +5,8 @@ The exactly-once protocol, with its proof obligations:
 1. One POST per attempt row. Only the caller that opened the row (`fresh`) may send; whoever finds it looks instead.
 2. Nobody sends after the row was given up. The last look is a compare-and-set on the row's token just before the bytes
    leave; voiding the row is a compare-and-set against it. One of the two wins, in the ledger.
-3. Nothing is concluded without evidence. A venue order id is acceptance, a white-listed answer is refusal, no byte sent is
-   not sent; the rest is IN_DOUBT, and is looked up until found or until the venue's time fence has passed.
+3. Nothing is concluded without evidence. A venue order id is acceptance, a white-listed answer is refusal, no byte
+   sent is not sent; the rest is IN_DOUBT, and is looked up until found or until the venue's time fence has passed.
 """
 
 from collections.abc import Callable, Mapping

@@ -11,7 +11,7 @@ class _Fact(BaseModel):
 
 
 class Reason(_Fact):
-    """Why: a stable code, a sentence, the numbers that led to it (as text), and the venue's own words where it spoke."""
+    """Why: a stable code, a sentence, the numbers that led to it (as text), and the venue's own words, if any."""
 
     code: str
     text: str

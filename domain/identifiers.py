@@ -1,7 +1,7 @@
 """Names of things: how they are derived, and what they look like. Everything here is a pure function.
 
-`order_id` is 16 lower-case hex digits whose first is a to f: 14 of 15 venues take that form as a client order id, so one
-word finds an order in the Web UI, the ledger and at the venue.
+`order_id` is 16 lower-case hex digits whose first is a to f: 14 of 15 venues take that form as a client order id, so
+one word finds an order in the Web UI, the ledger and at the venue.
 """
 
 import hashlib

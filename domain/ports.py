@@ -166,7 +166,7 @@ class OrderStore(Protocol):
         """
 
     async def pass_last_look(self, attempt: Attempt, *, now: datetime) -> bool:
-        """Compare-and-set just before the bytes leave. False: token void, expired, cancel asked for, or kill switch on."""
+        """Compare-and-set before the bytes leave. False: token void, expired, cancel asked for, or kill switch on."""
 
     async def void_attempt(self, attempt: Attempt, *, reason: Reason, now: datetime) -> Order | None:
         """Take an attempt back that no sender has passed its last look with. `None` when one has: then look it up."""
@@ -327,7 +327,7 @@ class PaperBook(Protocol):
         client_order_id: str | None = None,
         decide: Callable[[PaperDesk], PaperDesk | Reason],
     ) -> PaperDesk | Reason:
-        """Read the desk, let `decide` make the new one, and store what differs: one transaction, one at a time per account.
+        """Read the desk, let `decide` make the new one, and store what differs: one transaction at a time per account.
 
         `decide` is pure and quick. With a reason nothing is stored. Returns what `decide` returned.
         """

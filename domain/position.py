@@ -12,7 +12,7 @@ from domain.order import Frozen, OrderSide
 
 
 class Holding(Frozen):
-    """Running figures of one symbol. `amount` in base units, below zero when short; `cost` and profit in quote units."""
+    """Running figures of one symbol: `amount` in base units, below zero when short; the rest in quote units."""
 
     amount: SignedAmount = Decimal(0)
     cost: SignedAmount = Decimal(0)

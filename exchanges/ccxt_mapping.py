@@ -135,7 +135,12 @@ def report_from(order: Mapping[str, Any], *, symbol: str, rules: VenueRules, now
 
 
 def acknowledgment_from(order: Mapping[str, Any], *, symbol: str, rules: VenueRules, now: datetime) -> OrderReport:
-    """Read the answer to a placed order. Many venues name the order's id and nothing more: then it is open so far."""
+    """Read the answer to a placed order. Many venues name the order's id and nothing more: then it is open so far.
+
+    What traded on arrival took from the book, also where the answer does not say so and the list of trades will.
+    """
+    trades = [{**trade, "takerOrMaker": trade.get("takerOrMaker") or "taker"} for trade in order.get("trades") or ()]
+    order = {**order, "trades": trades}
     try:
         status = status_from(order.get("status"), rules)
     except VenueUnavailable:

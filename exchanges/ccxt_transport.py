@@ -32,7 +32,7 @@ GATEWAY_HEADERS: Final = ("X-GEMINI-PAYLOAD",)
 """Headers whose value is the request, base64."""
 
 
-class NotSent(Exception):  # noqa: N818  # a verdict on the request, not a fault
+class NotSent(Exception):  # a verdict on the request, not a fault
     """The gate did not let the order's request through: no byte of it has left, and none will.
 
     `retry_after_s` is 0 or more; `refused` is true when trying again cannot help.

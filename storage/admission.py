@@ -54,7 +54,7 @@ async def admit(
         decided = order.apply(event)
         await order_rows.save(connection, decided, [event])
     else:
-        await order_rows.append(connection, decided, [event])
+        await order_rows.append(connection, decided, event)
     return Admission(answer=decision.answer, order=decided, reason=decision.reason)
 
 
@@ -69,7 +69,7 @@ async def deny(
     denied = request.new_order(exchange=terms.exchange, mode=terms.mode).apply(event)
     if not await order_rows.add(connection, denied):
         return await _outpaced_by(connection, request)
-    await order_rows.append(connection, denied, [event])
+    await order_rows.append(connection, denied, event)
     return denied
 
 

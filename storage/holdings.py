@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,7 +20,7 @@ from domain.order import Order, OrderSide
 from domain.position import Holding
 from domain.reports import Balance
 from domain.risk import Reservation
-from storage.tables import account_states, balances, positions, reservations
+from storage.tables import account_states, balances, reservations
 
 ZERO = Decimal(0)
 
@@ -49,6 +49,18 @@ _LOCK_BALANCES = (
 )
 _WRITE_BALANCE = update(balances).where(
     balances.c.account == bindparam("of_account"), balances.c.asset == bindparam("of_asset")
+)
+_LOCK_POSITION = text(
+    """
+    INSERT INTO positions (account, symbol, amount, cost, realized_pnl, updated_at)
+    VALUES (:account, :symbol, 0, 0, 0, :now)
+    ON CONFLICT (account, symbol) DO UPDATE SET updated_at = excluded.updated_at
+    RETURNING amount, cost, realized_pnl
+    """
+)
+_WRITE_POSITION = text(
+    "UPDATE positions SET amount = :amount, cost = :cost, realized_pnl = :realized_pnl"
+    " WHERE account = :account AND symbol = :symbol"
 )
 
 
@@ -209,17 +221,13 @@ async def _add_missing(connection: AsyncConnection, account: str, assets: set[st
 
 async def _move_position(connection: AsyncConnection, order: Order, fills: Sequence[Fill], now: datetime) -> None:
     key = {"account": order.account, "symbol": order.ticket.symbol}
-    first = insert(positions).values(**key, amount=0, cost=0, realized_pnl=0, updated_at=now)
-    locked = first.on_conflict_do_update(
-        index_elements=["account", "symbol"], set_={"updated_at": first.excluded.updated_at}
-    ).returning(positions.c.amount, positions.c.cost, positions.c.realized_pnl)
-    row = (await connection.execute(locked)).one()
+    row = (await connection.execute(_LOCK_POSITION, {**key, "now": now})).one()
     holding = Holding(amount=row.amount, cost=row.cost, realized_pnl=row.realized_pnl)
     for fill in fills:
         holding = holding.after(fill, side=order.ticket.side)
-    mine = (positions.c.account == order.account, positions.c.symbol == order.ticket.symbol)
-    figures = {"amount": holding.amount, "cost": holding.cost, "realized_pnl": holding.realized_pnl}
-    await connection.execute(update(positions).where(*mine).values(**figures))
+    await connection.execute(
+        _WRITE_POSITION, {**key, "amount": holding.amount, "cost": holding.cost, "realized_pnl": holding.realized_pnl}
+    )
 
 
 async def record_balances(

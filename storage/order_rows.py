@@ -2,23 +2,37 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import OrderNotFound
 from domain.events import OrderEvent
 from domain.lifecycle import AT_VENUE
 from domain.order import Order
-from storage.tables import order_events, orders
+from storage.tables import orders
 
 _FIND = select(orders.c.document).where(
     orders.c.account == bindparam("account"), orders.c.order_id == bindparam("order_id")
 )
 _LOCK = _FIND.with_for_update()
-_UPDATE = update(orders).where(
-    orders.c.account == bindparam("of_account"), orders.c.order_id == bindparam("of_order")
-)  # fmt: skip
+_INSERT_FACTS = """
+    INSERT INTO order_events (account, order_id, seq, event_type, document, evidence)
+    SELECT :account, :order_id, fact.seq, fact.event_type, fact.document::jsonb, fact.evidence::jsonb
+    FROM unnest(:seqs ::integer[], :event_types ::text[], :documents ::text[], :evidences ::text[])
+        AS fact (seq, event_type, document, evidence)
+"""
+_UPDATE_ORDER = """
+    UPDATE orders SET
+        status = :status, is_open = :is_open, is_at_venue = :is_at_venue, seq = :seq, quantity = :quantity,
+        cum_qty = :cum_qty, document = :document, updated_at = :updated_at,
+        notify_seq = coalesce(:notify_seq ::integer, notify_seq)
+    WHERE account = :account AND order_id = :order_id
+"""
+_APPEND = text(_INSERT_FACTS)
+_UPDATE = text(_UPDATE_ORDER)
+_SAVE = text(f"WITH facts AS ({_INSERT_FACTS}) {_UPDATE_ORDER}")
+"""Facts and what they made of the order, in one round trip."""
 
 
 def document(model: Order | OrderEvent) -> str:
@@ -46,15 +60,13 @@ async def add(connection: AsyncConnection, order: Order) -> bool:
 
     Waits for a transaction that is about to take either.
     """
-    row = upsert(orders).on_conflict_do_nothing().returning(orders.c.number)
+    row = insert(orders).on_conflict_do_nothing().returning(orders.c.number)
     figures = {
-        "account": order.account,
-        "order_id": order.order_id,
+        **_row(order),
         "idempotency_key": order.idempotency_key,
         "fingerprint": order.ticket.fingerprint(),
         "symbol": order.ticket.symbol,
         "created_at": order.created_at,
-        **_columns(order),
     }
     return (await connection.execute(row, figures)).first() is not None
 
@@ -76,33 +88,15 @@ async def save(
     evidence
         The venue's words that the last of the facts rests on, as JSON text.
     """
-    if not events:
-        return
-    changes = _columns(order)
-    if notify:
-        changes["notify_seq"] = order.seq
-    await connection.execute(_UPDATE, {"of_account": order.account, "of_order": order.order_id, **changes})
-    await append(connection, order, events, evidence=evidence)
+    if events:
+        told = order.seq if notify else None
+        await connection.execute(_SAVE, {**_row(order), "notify_seq": told, **_facts(order, events, evidence)})
 
 
-async def append(
-    connection: AsyncConnection, order: Order, events: Sequence[OrderEvent], *, evidence: str | None = None
-) -> None:
-    """Write the latest facts of an order whose row is up to date."""
-    first = order.seq - len(events) + 1
-    rows: list[dict[str, object]] = [
-        {
-            "account": order.account,
-            "order_id": order.order_id,
-            "seq": first + offset,
-            "event_type": event.event_type,
-            "document": document(event),
-            "evidence": None,
-        }
-        for offset, event in enumerate(events)
-    ]
-    rows[-1]["evidence"] = evidence
-    await connection.execute(insert(order_events), rows)
+async def append(connection: AsyncConnection, order: Order, event: OrderEvent) -> None:
+    """Write the first fact of an order that was just added."""
+    key = {"account": order.account, "order_id": order.order_id}
+    await connection.execute(_APPEND, {**key, **_facts(order, [event], None)})
 
 
 async def change(connection: AsyncConnection, order: Order, event: OrderEvent) -> Order:
@@ -115,12 +109,14 @@ async def change(connection: AsyncConnection, order: Order, event: OrderEvent) -
 async def flag(connection: AsyncConnection, order: Order) -> Order:
     """Show that the order needs a person. It is a mark on the row, not a fact of the order's life."""
     flagged = order.model_copy(update={"needs_attention": True})
-    await connection.execute(_UPDATE, {"of_account": order.account, "of_order": order.order_id, **_columns(flagged)})
+    await connection.execute(_UPDATE, {**_row(flagged), "notify_seq": None})
     return flagged
 
 
-def _columns(order: Order) -> dict[str, object]:
+def _row(order: Order) -> dict[str, object]:
     return {
+        "account": order.account,
+        "order_id": order.order_id,
         "status": order.status,
         "is_open": not order.is_final,
         "is_at_venue": order.status in AT_VENUE,
@@ -129,4 +125,15 @@ def _columns(order: Order) -> dict[str, object]:
         "cum_qty": order.cum_qty,
         "document": document(order),
         "updated_at": order.updated_at,
+    }
+
+
+def _facts(order: Order, events: Sequence[OrderEvent], evidence: str | None) -> dict[str, object]:
+    """Return the order's latest facts as arrays, one for each column; the evidence stands with the last of them."""
+    first = order.seq - len(events) + 1
+    return {
+        "seqs": list(range(first, order.seq + 1)),
+        "event_types": [event.event_type for event in events],
+        "documents": [document(event) for event in events],
+        "evidences": [None] * (len(events) - 1) + [evidence],
     }

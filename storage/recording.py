@@ -105,17 +105,20 @@ async def _believe(
     fresh = [event.fill for event in belief.events if event.fill is not None]
     if fresh:
         await connection.execute(insert(fills), [_fill_row(order, fill) for fill in fresh])
+    evidence = report.model_dump_json(exclude_none=True, exclude={"trades"})
+    await order_rows.save(connection, belief.order, belief.events, notify=notify, evidence=evidence)
+    # Balances and positions are shared by all orders of the account: they are locked last, and so the shortest.
     replaced = any(event.event_type is OrderEventType.REPLACED for event in belief.events)
     if fresh or replaced or belief.order.is_final != order.is_final:
         await holdings.settle(connection, belief.order, fresh, now=now)
-    evidence = report.model_dump_json(exclude_none=True, exclude={"trades"})
-    await order_rows.save(connection, belief.order, belief.events, notify=notify, evidence=evidence)
     return belief
 
 
 async def _known_fills(
     connection: AsyncConnection, order: Order, report: OrderReport
 ) -> frozenset[tuple[str, str, str]]:
+    if order.cum_qty == 0:
+        return frozenset()
     query = select(fills.c.symbol, fills.c.venue_order_id, fills.c.trade_id).where(
         fills.c.account == order.account,
         fills.c.symbol == report.symbol,

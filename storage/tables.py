@@ -1,4 +1,4 @@
-"""The ledger's tables: columns only. Amounts are NUMERIC(38,18) with an upper bound, since NaN is above every number."""
+"""The ledger's tables: columns only. Amounts are NUMERIC(38,18) with an upper bound: NaN is above every number."""
 
 from typing import Any
 

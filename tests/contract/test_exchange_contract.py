@@ -16,6 +16,7 @@ from domain.identifiers import order_id_from_bytes
 from domain.reports import Balance, OrderRef, OrderReport, Submission, SubmitOutcome, SubmitVerdict, VenueOrderStatus
 from tests.contract.drivers import VenueDriver
 from tests.contract.paper_driver import paper_driver
+from tests.contract.simulated_driver import simulated_driver
 
 SYMBOL = "BTC/USDT"
 D = Decimal
@@ -89,9 +90,19 @@ async def balance(venue: VenueDriver, asset: str) -> Balance:
     return next(entry for entry in await venue.exchange.fetch_balances() if entry.asset == asset)
 
 
-@pytest.fixture(params=["paper"])
+async def _paper(request: pytest.FixtureRequest) -> AsyncIterator[VenueDriver]:
+    async with paper_driver(request.getfixturevalue("database_url")) as driver:
+        yield driver
+
+
+async def _simulated(request: pytest.FixtureRequest) -> AsyncIterator[VenueDriver]:
+    async with simulated_driver() as driver:
+        yield driver
+
+
+@pytest.fixture(params=[_simulated, _paper], ids=["ccxt", "paper"])
 async def venue(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[VenueDriver]:
-    async with paper_driver(database_url) as driver:
+    async for driver in request.param(request):
         yield driver
 
 

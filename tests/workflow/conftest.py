@@ -34,7 +34,6 @@ from workflows.order_workflow import OrderWorkflow
 from workflows.temporal_plugin import volex_plugin
 
 RESULT_WITHIN_S = 20
-_KINDS = {"Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD, "Bool": IndexedValueType.INDEXED_VALUE_TYPE_BOOL}
 
 
 @dataclass
@@ -90,7 +89,10 @@ class Desk:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
         view = await self.client.execute_update_with_start_workflow(
-            OrderWorkflow.place, PlaceOrder(request=request), start_workflow_operation=start, id=f"place-{request.ticket.fingerprint()[:16]}"
+            OrderWorkflow.place,
+            PlaceOrder(request=request),
+            start_workflow_operation=start,
+            id=f"place-{request.ticket.fingerprint()[:16]}",
         )
         return view, await start.workflow_handle()
 
@@ -102,7 +104,9 @@ async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
     async with await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=str(server), data_converter=pydantic_data_converter
     ) as environment:
-        attributes = {key.name: _KINDS["Bool" if key.indexed_value_type == 5 else "Keyword"] for key in search_attributes.ALL}
+        attributes = {
+            key.name: IndexedValueType.ValueType(int(key.indexed_value_type)) for key in search_attributes.ALL
+        }
         await environment.client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(search_attributes=attributes, namespace="default")
         )

@@ -49,9 +49,7 @@ class ScriptedExchange:
     def fill(self, client_order_id: str, quantity: str, *, status: VenueOrderStatus | None = None) -> OrderReport:
         """Trade some of an order at 100."""
         report = self.orders[client_order_id]
-        trade = make_fill(
-            f"{len(report.trades) + 1}", venue_order_id=report.venue_order_id, last_qty=Decimal(quantity)
-        )
+        trade = make_fill(f"{len(report.trades) + 1}", venue_order_id=report.venue_order_id, last_qty=Decimal(quantity))
         cum_qty = (report.cum_qty or Decimal(0)) + Decimal(quantity)
         full = cum_qty == report.quantity
         changes = {
