@@ -93,8 +93,9 @@ class StackConfiguration:
     def environment(
         self, ports: Ports, *, database_url: str, temporal_address: str, ui_url: str, file: Path | None
     ) -> dict[str, str]:
-        """Return what children find in the environment beside ours."""
+        """Return the environment of the children: the one that our settings came from, led to this stack's servers."""
         return {
+            **self._environ,
             # An empty value counts as unset: what our environment says of another Temporal has no meaning here.
             "VOLEX_CONFIG": str(file) if file else "",
             "TEMPORAL_API_KEY": "",
