@@ -6,11 +6,11 @@ Rows are locked in one order everywhere: the order, then balances by name, then 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, func, or_, select, text, update
+from sqlalchemy import and_, bindparam, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,15 +23,24 @@ from domain.risk import Reservation
 from storage.tables import account_states, balances, reservations
 
 ZERO = Decimal(0)
+_MOVING = ("free", "used", "total", "reserved", "moved_at")
 
-_TAKE = (
-    update(balances)
-    .where(
-        balances.c.account == bindparam("of_account"),
-        balances.c.asset == bindparam("of_asset"),
-        balances.c.total - balances.c.reserved >= bindparam("more"),
-    )
-    .values(reserved=balances.c.reserved + bindparam("more"))
+_TAKE = """
+    UPDATE balances SET reserved = reserved + :more
+    WHERE account = :account AND asset = :asset AND total - reserved >= :more
+"""
+_RESERVE = text(
+    f"""
+    WITH taken AS ({_TAKE} RETURNING 1)
+    INSERT INTO reservations (account, order_id, asset, amount, unit_amount)
+    SELECT :account, :order_id, :asset, :more, :unit_amount FROM taken
+    """
+)
+_RESERVE_MORE = text(
+    f"""
+    WITH taken AS ({_TAKE} RETURNING 1)
+    UPDATE reservations SET amount = amount + :more FROM taken WHERE account = :account AND order_id = :order_id
+    """
 )
 _LOCK_BALANCES = (
     select(balances, reservations.c.amount.label("held"), reservations.c.unit_amount)
@@ -47,8 +56,17 @@ _LOCK_BALANCES = (
     .order_by(balances.c.asset)
     .with_for_update(of=balances)
 )
-_WRITE_BALANCE = update(balances).where(
-    balances.c.account == bindparam("of_account"), balances.c.asset == bindparam("of_asset")
+_WRITE_BALANCES = text(
+    """
+    WITH kept AS (
+        UPDATE reservations SET amount = :kept WHERE account = :account AND order_id = :order_id AND amount <> :kept
+    )
+    UPDATE balances SET free = new.free, used = new.used, total = new.total, reserved = new.reserved,
+        moved_at = new.moved_at
+    FROM unnest(:assets ::text[], :free ::numeric[], :used ::numeric[], :total ::numeric[], :reserved ::numeric[],
+        :moved_at ::timestamptz[]) AS new (asset, free, used, total, reserved, moved_at)
+    WHERE account = :account AND balances.asset = new.asset
+    """
 )
 _LOCK_POSITION = text(
     """
@@ -75,29 +93,22 @@ async def available(connection: AsyncConnection, account: str, asset: str) -> De
 
 async def reserve(connection: AsyncConnection, order: Order, reservation: Reservation) -> bool:
     """Take a new order's reservation by one conditional update; false when what is available does not reach."""
-    if not await _take(connection, order.account, reservation.asset, reservation.amount):
-        return False
-    row = {
-        "account": order.account,
-        "order_id": order.order_id,
-        "asset": reservation.asset,
-        "amount": reservation.amount,
-        "unit_amount": round_up_to_step(EXACT.divide(reservation.amount, order.quantity), step=SCALE),
-    }
-    await connection.execute(insert(reservations), row)
-    return True
+    unit_amount = round_up_to_step(EXACT.divide(reservation.amount, order.quantity), step=SCALE)
+    figures = {"asset": reservation.asset, "more": reservation.amount, "unit_amount": unit_amount}
+    return (await connection.execute(_RESERVE, {**_key(order), **figures})).rowcount == 1
 
 
 async def reserve_more(connection: AsyncConnection, order: Order) -> Reservation | None:
     """Raise the reservation to what the order needs now. Return what was missing if the balance does not reach."""
-    row = (await connection.execute(select(reservations).where(*_of(order)))).one()
-    needed = _needed(order, row.unit_amount)
-    more = Reservation(asset=row.asset, amount=max(subtract(needed, row.amount), ZERO))
-    if more.amount > 0:
-        if not await _take(connection, order.account, more.asset, more.amount):
-            return more
-        await connection.execute(update(reservations).where(*_of(order)).values(amount=needed))
-    return None
+    query = select(reservations).where(
+        reservations.c.account == order.account, reservations.c.order_id == order.order_id
+    )
+    row = (await connection.execute(query)).one()
+    more = subtract(_needed(order, row.unit_amount), row.amount)
+    if more <= 0:
+        return None
+    taken = await connection.execute(_RESERVE_MORE, {**_key(order), "asset": row.asset, "more": more})
+    return None if taken.rowcount == 1 else Reservation(asset=row.asset, amount=more)
 
 
 async def settle(connection: AsyncConnection, order: Order, fills: Sequence[Fill], *, now: datetime) -> None:
@@ -109,12 +120,7 @@ async def settle(connection: AsyncConnection, order: Order, fills: Sequence[Fill
     rows = await _locked(connection, order, assets)
     if fills and await _add_missing(connection, order.account, assets - {row.asset for row in rows}):
         rows = await _locked(connection, order, assets)
-    changed = [figures for row in rows if (figures := row.after(order, fills)) is not None]
-    if changed:
-        await connection.execute(_WRITE_BALANCE, changed)
-    held = next((row for row in rows if row.held is not None), None)
-    if held is not None and held.held != held.needed(order):
-        await _keep(connection, order, held.needed(order))
+    await _write(connection, order, [row.after(order, fills) for row in rows])
     if fills:
         await _move_position(connection, order, fills, now)
 
@@ -134,11 +140,8 @@ class _Row:
     held: Decimal | None
     unit_amount: Decimal | None
 
-    def needed(self, order: Order) -> Decimal:
-        return _needed(order, self.unit_amount or ZERO)
-
-    def after(self, order: Order, fills: Sequence[Fill]) -> dict[str, object] | None:
-        """Return the new figures, or `None` when nothing changes.
+    def after(self, order: Order, fills: Sequence[Fill]) -> "_Row":
+        """Return the balance after the fills, with the reservation that the order has now.
 
         A fill that is older than the venue's word is in that word already. The venue will tell anew soon; until then
         no figure goes below zero, for a fill must be recorded whatever we believed was there.
@@ -153,11 +156,11 @@ class _Row:
                 free = max(add(free, add(delta, from_used)), ZERO)
                 total = max(add(total, delta), ZERO)
                 moved_at = max(fill.ts_event, moved_at or fill.ts_event)
-        more = ZERO if self.held is None else subtract(self.needed(order), self.held)
-        figures = {"free": free, "used": used, "total": total, "reserved": add(self.reserved, more)}
-        if moved_at == self.moved_at and all(getattr(self, name) == value for name, value in figures.items()):
-            return None
-        return {"of_account": self.account, "of_asset": self.asset, "moved_at": moved_at, **figures}
+        reserved, held = self.reserved, self.held
+        if held is not None:
+            held = _needed(order, self.unit_amount or ZERO)
+            reserved = add(reserved, subtract(held, self.held or ZERO))
+        return replace(self, free=free, used=used, total=total, reserved=reserved, moved_at=moved_at, held=held)
 
 
 def _needed(order: Order, unit_amount: Decimal) -> Decimal:
@@ -188,20 +191,17 @@ def _deltas(order: Order, fill: Fill) -> Iterator[tuple[str, Decimal]]:
         yield fill.commission_asset, EXACT.minus(fill.commission)
 
 
-async def _take(connection: AsyncConnection, account: str, asset: str, more: Decimal) -> bool:
-    taken = await connection.execute(_TAKE, {"of_account": account, "of_asset": asset, "more": more})
-    return taken.rowcount == 1
-
-
-async def _keep(connection: AsyncConnection, order: Order, amount: Decimal) -> None:
-    if amount == 0:
-        await connection.execute(delete(reservations).where(*_of(order)))
-    else:
-        await connection.execute(update(reservations).where(*_of(order)).values(amount=amount))
+async def _write(connection: AsyncConnection, order: Order, rows: Sequence[_Row]) -> None:
+    """Write locked balances, and what the order has reserved of one of them."""
+    if rows:
+        columns = {name: [getattr(row, name) for row in rows] for name in _MOVING}
+        held = next((row.held for row in rows if row.held is not None), ZERO)
+        assets = [row.asset for row in rows]
+        await connection.execute(_WRITE_BALANCES, {**_key(order), "kept": held, "assets": assets, **columns})
 
 
 async def _locked(connection: AsyncConnection, order: Order, assets: set[str]) -> list[_Row]:
-    names = {"account": order.account, "order_id": order.order_id, "assets": sorted(assets)}
+    names = {**_key(order), "assets": sorted(assets)}
     return [_Row(**row._mapping) for row in await connection.execute(_LOCK_BALANCES, names)]
 
 
@@ -272,5 +272,5 @@ async def record_balances(
     )
 
 
-def _of(order: Order) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return (reservations.c.account == order.account, reservations.c.order_id == order.order_id)
+def _key(order: Order) -> dict[str, object]:
+    return {"account": order.account, "order_id": order.order_id}

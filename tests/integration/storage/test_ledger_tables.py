@@ -1,4 +1,4 @@
-"""What the database itself holds to: bounds, keys, facts that never change, and migrations that many may run at once."""
+"""What the database itself holds to: bounds, keys, facts that never change, migrations that many may run at once."""
 
 import asyncio
 import sys

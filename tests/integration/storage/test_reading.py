@@ -1,4 +1,4 @@
-"""The ledger as people and the feed read it: pages by key, the outbox, and positions that an independent sum confirms."""
+"""The ledger as people and the feed read it: pages by key, the outbox, and positions that another sum confirms."""
 
 from dataclasses import dataclass
 from datetime import timedelta
