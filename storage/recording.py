@@ -35,7 +35,7 @@ async def record_outcome(
     if event_type is not None:
         return await _change(connection, order, OrderEvent(event_type=event_type, ts_event=now, reason=outcome.reason))
     if outcome.report is not None and state == "VOID":
-        return await _open_case(connection, order, _placed_after_all(outcome.report))
+        return await _open_case(connection, order, _unexpected(outcome.report))
     return order
 
 
@@ -76,7 +76,7 @@ async def record_report(
     order = await order_rows.load(connection, account, order_id)
     earlier = await attempts.earlier_attempt(connection, order, report)
     if earlier in ("VOID", "UNKNOWN"):
-        return Notice(order=await _open_case(connection, order, _placed_after_all(report)), settled=False)
+        return Notice(order=await _open_case(connection, order, _unexpected(report)), settled=False)
     if earlier is not None and order.status in attempts.UNDECIDED:
         return Notice(order=order, settled=False)
     if earlier is not None:
@@ -132,7 +132,7 @@ def _fill_row(order: Order, fill: Fill) -> dict[str, object]:
     return {"account": order.account, "order_id": order.order_id, **figures}
 
 
-def _placed_after_all(report: OrderReport) -> Reason:
+def _unexpected(report: OrderReport) -> Reason:
     return deny(
         "UNEXPECTED_AT_VENUE",
         "the venue shows an order of ours that no open attempt accounts for",
