@@ -1,0 +1,75 @@
+"""Calls to Temporal with a bound on their time."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from temporalio.client import RPCTimeoutOrCancelledError
+from temporalio.service import RPCError, RPCStatusCode
+
+from starter.failures import EngineUnavailable
+
+T = TypeVar("T")
+
+_WEATHER: Final = frozenset(
+    {
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.ABORTED,
+        RPCStatusCode.INTERNAL,
+        RPCStatusCode.UNKNOWN,
+    }
+)
+_PAUSE_FIRST_S: Final = 0.1
+_PAUSE_MAX_S: Final = 2.0
+
+
+async def within(call: Awaitable[T], timeout_s: float) -> T:
+    """Await the call for at most that long. Raises `TimeoutError`; the call is then given up.
+
+    A task of its own, for temporalio turns a cancellation inside its calls into an error of another kind.
+    """
+    task = asyncio.ensure_future(call)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        done, _ = await asyncio.wait({task}, timeout=timeout_s)
+    finally:
+        task.cancel()
+    if not done:
+        raise TimeoutError
+    return task.result()
+
+
+async def repeated(call: Callable[[], Awaitable[T]], timeout_s: float) -> T:
+    """Make the call again while Temporal does not answer, all within the time. The call must be safe to repeat.
+
+    Raises
+    ------
+    TimeoutError
+        When the time is over while Temporal was at work, or out of reach for a while at the end.
+    EngineUnavailable
+        When the time is over and Temporal never answered.
+    """
+    deadline = time.monotonic() + timeout_s
+    pause_s = _PAUSE_FIRST_S
+    weather: RPCError | None = None
+    while (left_s := deadline - time.monotonic()) > 0:
+        try:
+            return await within(call(), left_s)
+        except RPCTimeoutOrCancelledError:
+            pass
+        except RPCError as error:
+            if error.status not in _WEATHER:
+                raise
+            weather = error
+        await asyncio.sleep(min(pause_s, max(deadline - time.monotonic(), 0)))
+        pause_s = min(pause_s * 2, _PAUSE_MAX_S)
+    if weather is not None:
+        raise EngineUnavailable(f"Temporal does not answer: {weather.status.name}") from weather
+    raise TimeoutError
+
+
+__all__ = ["repeated", "within"]

@@ -1,0 +1,367 @@
+"""`ExecutionClient`: place, follow, amend and cancel orders from any process that reaches Temporal.
+
+    client = await ExecutionClient.connect("127.0.0.1:7233")
+    view = await client.place_order(ticket, account="binanceus", idempotency_key="rebalance-2026-11-24")
+
+Placing is safe to repeat: the order's id is made before the first send, and the same id is the same order.
+"""
+
+import secrets
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+from uuid import uuid4
+
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from domain.errors import ExecutionError, IdempotencyConflict, OrderClosed, OrderNotFound
+from domain.identifiers import derive_order_id, order_id_from_bytes, order_workflow_id
+from domain.lifecycle import OrderStatus
+from domain.numbers import Price, Quantity
+from domain.order import Order, OrderRequest, OrderTicket
+from domain.ports import Notice, OrderReader
+from settings import Settings
+from starter.bounded import repeated, within
+from starter.connection import connect_temporal
+from starter.failures import EngineUnavailable, to_domain_error
+from starter.notifications import TemporalNotifier
+from starter.order_start import start_options
+from starter.reading import OrderReading, view_of
+from workflows.messages import (
+    ORDER_WORKFLOW,
+    AmendOrder,
+    CancelOrder,
+    OrderInput,
+    OrderResult,
+    OrderView,
+    PlaceOrder,
+    Stage,
+)
+
+Wait = Literal["venue", "final"]
+"""What placing waits for: the venue's answer, or the order's end."""
+
+PLACE_TIMEOUT_S: Final = 30.0
+CHANGE_TIMEOUT_S: Final = 25.0
+"""Above the workflow's own wait for the venue's final word, so that it is the workflow that answers."""
+CANCEL_WINDOW_S: Final = 20
+"""Cancels of one order within this window are one request: a workflow takes ten updates at a time."""
+RESULT_TIMEOUT_S: Final = 5.0
+
+
+class ExecutionClient(OrderReading):
+    """Orders over one connection to Temporal. Share one per process; it has no state of its own.
+
+    Parameters
+    ----------
+    client
+        Made by `starter.connection.connect_temporal`, for the data converter must be ours.
+    reader
+        The ledger, where it is at hand; reads then do not pass through a worker.
+    """
+
+    def __init__(self, client: Client, *, reader: OrderReader | None = None) -> None:
+        super().__init__(client, reader=reader)
+
+    @classmethod
+    async def connect(
+        cls,
+        address: str = "127.0.0.1:7233",
+        *,
+        namespace: str = "default",
+        api_key: str | None = None,
+        tls_cert_path: Path | None = None,
+        tls_key_path: Path | None = None,
+        tls_ca_path: Path | None = None,
+        tls_server_name: str | None = None,
+        reader: OrderReader | None = None,
+        identity: str | None = None,
+        lazy: bool = False,
+    ) -> Self:
+        """Connect; with `lazy` the connection is made by the first call.
+
+        Raises
+        ------
+        EngineUnavailable
+            When Temporal does not answer.
+        """
+        try:
+            client = await connect_temporal(
+                address,
+                namespace=namespace,
+                api_key=api_key,
+                tls_cert_path=tls_cert_path,
+                tls_key_path=tls_key_path,
+                tls_ca_path=tls_ca_path,
+                tls_server_name=tls_server_name,
+                identity=identity,
+                lazy=lazy,
+            )
+        except RuntimeError as error:
+            raise EngineUnavailable(f"Temporal does not answer at {address}") from error
+        return cls(client, reader=reader)
+
+    @classmethod
+    async def from_settings(
+        cls, settings: Settings, *, reader: OrderReader | None = None, identity: str | None = None, lazy: bool = False
+    ) -> Self:
+        """Connect to the Temporal server of the settings. Raises `EngineUnavailable`."""
+        return await cls.connect(
+            settings.temporal_address,
+            namespace=settings.temporal_namespace,
+            api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
+            tls_cert_path=settings.temporal_tls_cert_path,
+            tls_key_path=settings.temporal_tls_key_path,
+            tls_ca_path=settings.temporal_tls_ca_path,
+            tls_server_name=settings.temporal_tls_server_name,
+            reader=reader,
+            identity=identity,
+            lazy=lazy,
+        )
+
+    # Placing.
+
+    async def place_order(
+        self,
+        ticket: OrderTicket,
+        *,
+        account: str,
+        idempotency_key: str | None = None,
+        wait: Wait = "venue",
+        timeout_s: float = PLACE_TIMEOUT_S,
+        requested_by: str = "anonymous",
+    ) -> OrderView:
+        """Place an order, once, and return it as the venue answered or, with `wait="final"`, as it ended.
+
+        A denial or a rejection is an answer too: it is in the order's `status` and `reason`. When the time is over
+        first, the order goes on, and the last known view is returned; its `order` is `None` while nothing is recorded.
+
+        Parameters
+        ----------
+        idempotency_key
+            The same key and ticket are the same order, for ever. Without one, each call is a new order.
+        timeout_s
+            Seconds to wait, above 0.
+
+        Raises
+        ------
+        IdempotencyConflict
+            When the key was used for another ticket; `numbers["order_id"]` names that order.
+        EngineUnavailable
+            When Temporal did not answer; `numbers["order_id"]` names the order that it may have taken.
+        """
+        request = new_request(ticket, account=account, idempotency_key=idempotency_key, requested_by=requested_by)
+        return await self.place(request, wait=wait, timeout_s=timeout_s)
+
+    async def place(self, request: OrderRequest, *, wait: Wait = "venue", timeout_s: float) -> OrderView:
+        """Do the same for a request that has its id already; see `place_order`."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            view = await repeated(lambda: self._place_once(request, wait), timeout_s)
+        except WorkflowAlreadyStartedError:
+            view = await self._placed_before(request, wait, deadline)
+        except WorkflowUpdateFailedError as error:
+            raise to_domain_error(error) from error
+        except TimeoutError:
+            return await self._last_known(request)
+        except EngineUnavailable as error:
+            raise EngineUnavailable(error.message, numbers={"order_id": request.order_id}) from error
+        if view.order is not None and view.order.status is OrderStatus.IN_DOUBT:
+            return await self._last_known(request)
+        return view
+
+    async def _place_once(self, request: OrderRequest, wait: Wait) -> OrderView:
+        operation: WithStartWorkflowOperation[Any, OrderResult] = WithStartWorkflowOperation(
+            ORDER_WORKFLOW,
+            OrderInput(request=request),
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            **start_options(request),
+        )
+        view: OrderView = await self._client.execute_update_with_start_workflow(
+            "place",
+            PlaceOrder(request=request, wait_final=wait == "final"),
+            start_workflow_operation=operation,
+            id=_place_update_id(request.ticket, wait),
+            result_type=OrderView,
+        )
+        return view
+
+    async def _placed_before(self, request: OrderRequest, wait: Wait, deadline: float) -> OrderView:
+        """Answer for an order whose workflow has ended: as it was answered then, else with its result."""
+        handle = self._handle(request.account, request.order_id)
+        update = handle.get_update_handle(_place_update_id(request.ticket, wait), result_type=OrderView)
+        left_s = max(deadline - time.monotonic(), RESULT_TIMEOUT_S)
+        try:
+            return await within(update.result(), left_s)
+        except (RPCError, WorkflowUpdateFailedError, TimeoutError):
+            pass  # asked for in another way then; the order's own end says it all
+        order = await self._ended(request.account, request.order_id, handle)
+        if order.ticket.fingerprint() != request.ticket.fingerprint():
+            raise IdempotencyConflict(
+                f"the key was used for order {order.order_id}, with another ticket",
+                numbers={"order_id": order.order_id},
+            )
+        return view_of(order)
+
+    async def _ended(self, account: str, order_id: str, handle: WorkflowHandle[Any, OrderResult]) -> Order:
+        try:
+            return (await within(handle.result(), RESULT_TIMEOUT_S)).order
+        except WorkflowFailureError as error:
+            failure = to_domain_error(error)
+        except (RPCError, TimeoutError) as error:
+            failure = EngineUnavailable(f"Temporal does not answer: {error}", numbers={"order_id": order_id})
+        if self._reader is not None:
+            try:
+                return await self._reader.order(account, order_id)
+            except OrderNotFound:
+                pass
+        raise failure
+
+    async def _last_known(self, request: OrderRequest) -> OrderView:
+        """Return what is known of an order that was surely, or probably, taken."""
+        try:
+            return await self.get_order(request.order_id, account=request.account)
+        except OrderNotFound:
+            numbers = {"order_id": request.order_id}
+            raise EngineUnavailable("Temporal did not answer in time", numbers=numbers) from None
+        except ExecutionError as error:
+            if not error.retryable:
+                raise
+        workflow_id = order_workflow_id(request.account, request.order_id)
+        return OrderView(
+            order_id=request.order_id,
+            account=request.account,
+            workflow_id=workflow_id,
+            stage=Stage.VALIDATE,
+            order=None,
+        )
+
+    # Changing.
+
+    async def cancel_order(
+        self,
+        order_id: str,
+        *,
+        account: str,
+        requested_by: str = "anonymous",
+        because: str = "asked for",
+        timeout_s: float = CHANGE_TIMEOUT_S,
+    ) -> OrderView:
+        """Cancel, and return what came of it: canceled, filled before, or still on its way when the time is over.
+
+        Raises
+        ------
+        OrderNotFound, OrderClosed
+            When there is no such order, or it has ended before.
+        EngineUnavailable
+            When Temporal does not answer.
+        """
+        window = int(time.time() // CANCEL_WINDOW_S)
+        message = CancelOrder(requested_by=requested_by, because=because)
+        return await self._change(
+            "request_cancel", message, account, order_id, update_id=f"cancel-{window}", timeout_s=timeout_s
+        )
+
+    async def amend_order(
+        self,
+        order_id: str,
+        *,
+        account: str,
+        quantity: Quantity | None = None,
+        price: Price | None = None,
+        requested_by: str = "anonymous",
+        timeout_s: float = CHANGE_TIMEOUT_S,
+    ) -> OrderView:
+        """Change a resting limit order's total quantity (base units) or price (quote units per base unit).
+
+        Raises
+        ------
+        OrderNotFound, OrderClosed
+            When there is no such order, or it has ended.
+        NotAmendable
+            When it is no resting limit order, or the figures do not fit; with the numbers.
+        EngineUnavailable
+            When Temporal does not answer.
+        """
+        message = AmendOrder(quantity=quantity, price=price, requested_by=requested_by)
+        return await self._change(
+            "amend", message, account, order_id, update_id=f"amend-{uuid4()}", timeout_s=timeout_s
+        )
+
+    async def _change(
+        self,
+        update: str,
+        message: CancelOrder | AmendOrder,
+        account: str,
+        order_id: str,
+        *,
+        update_id: str,
+        timeout_s: float,
+    ) -> OrderView:
+        deadline = time.monotonic() + timeout_s
+        handle = self._handle(account, order_id)
+
+        async def once() -> OrderView:
+            view: OrderView = await handle.execute_update(update, message, id=update_id, result_type=OrderView)
+            return view
+
+        await self._refuse_if_ended(account, order_id)
+        for adopts in (True, False):
+            try:
+                return await repeated(once, max(deadline - time.monotonic(), 1))
+            except WorkflowUpdateFailedError as error:
+                raise to_domain_error(error) from error
+            except TimeoutError:
+                break
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise to_domain_error(error) from error
+                order = await self._refuse_if_ended(account, order_id)
+                if order is None or not adopts:
+                    raise OrderClosed(f"the workflow of order {order_id} has ended") from error
+                # Somebody ended the workflow of an order that lives on: another one takes the order over.
+                await TemporalNotifier(self._client).notify(Notice(order=order))
+        return await self.get_order(order_id, account=account)
+
+    async def _refuse_if_ended(self, account: str, order_id: str) -> Order | None:
+        order = (await self.get_order(order_id, account=account)).order
+        if order is not None and order.is_final:
+            raise OrderClosed(
+                f"the order is {order.status}: nothing is left to change",
+                numbers={"order_id": order_id, "status": order.status},
+            )
+        return order
+
+
+def new_request(
+    ticket: OrderTicket, *, account: str, idempotency_key: str | None = None, requested_by: str = "anonymous"
+) -> OrderRequest:
+    """Give a ticket its order id: derived from the account and the key, or random without one."""
+    key = idempotency_key
+    return OrderRequest(
+        order_id=derive_order_id(account, key) if key is not None else order_id_from_bytes(secrets.token_bytes(8)),
+        account=account,
+        ticket=ticket,
+        idempotency_key=key,
+        requested_by=requested_by,
+        requested_at=datetime.now(UTC),
+    )
+
+
+def _place_update_id(ticket: OrderTicket, wait: Wait) -> str:
+    """Name the update by its ticket: under one name, another ticket would be answered with the first one's outcome."""
+    return f"place-{ticket.fingerprint()[:16]}" + ("-final" if wait == "final" else "")
+
+
+__all__ = ["ExecutionClient", "Wait", "new_request"]
