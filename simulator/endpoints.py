@@ -252,7 +252,7 @@ def _my_trades(venue: Venue, parameters: dict[str, str]) -> Answer:
         and venue.trades_hidden_until_ms.get((symbol, trade.order_id), 0) <= now
     ]
     limit = min(int(parameters.get("limit", 500)), PAGE_MAX)
-    page = found[:limit] if first or start else found[-limit:]
+    page = found[:limit] if "fromId" in parameters or start else found[-limit:]
     if venue.faults.strike("GET", "/api/v3/myTrades", parameters, "repeat_trades"):
         page = [*reversed(page), *page]
     return page

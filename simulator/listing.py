@@ -48,38 +48,41 @@ class Listing:
             "isSpotTradingAllowed": True,
             "isMarginTradingAllowed": False,
             "permissions": ["SPOT"],
-            "filters": [
-                {
-                    "filterType": "PRICE_FILTER",
-                    "minPrice": str(self.tick),
-                    "maxPrice": str(self.start * 100),
-                    "tickSize": str(self.tick),
-                },
-                {
-                    "filterType": "LOT_SIZE",
-                    "minQty": str(self.min_qty),
-                    "maxQty": str(self.max_qty),
-                    "stepSize": str(self.step),
-                },
-                {
-                    "filterType": "NOTIONAL",
-                    "minNotional": str(self.min_notional),
-                    "applyMinToMarket": True,
-                    "maxNotional": "90000000",
-                    "applyMaxToMarket": False,
-                    "avgPriceMins": 5,
-                },
-                {
-                    "filterType": "PERCENT_PRICE_BY_SIDE",
-                    "bidMultiplierUp": "5",
-                    "bidMultiplierDown": "0.2",
-                    "askMultiplierUp": "5",
-                    "askMultiplierDown": "0.2",
-                    "avgPriceMins": 5,
-                },
-                {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": self.max_orders},
-            ],
+            "filters": self._filters(),
         }
+
+    def _filters(self) -> list[dict[str, object]]:
+        return [
+            {
+                "filterType": "PRICE_FILTER",
+                "minPrice": str(self.tick),
+                "maxPrice": str(self.start * 100),
+                "tickSize": str(self.tick),
+            },
+            {
+                "filterType": "LOT_SIZE",
+                "minQty": str(self.min_qty),
+                "maxQty": str(self.max_qty),
+                "stepSize": str(self.step),
+            },
+            {
+                "filterType": "NOTIONAL",
+                "minNotional": str(self.min_notional),
+                "applyMinToMarket": True,
+                "maxNotional": "90000000",
+                "applyMaxToMarket": False,
+                "avgPriceMins": 5,
+            },
+            {
+                "filterType": "PERCENT_PRICE_BY_SIDE",
+                "bidMultiplierUp": "5",
+                "bidMultiplierDown": "0.2",
+                "askMultiplierUp": "5",
+                "askMultiplierDown": "0.2",
+                "avgPriceMins": 5,
+            },
+            {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": self.max_orders},
+        ]
 
 
 def _listing(base: str, quote: str, tick: str, step: str, notional: str, start: str, depth: str) -> Listing:

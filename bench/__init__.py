@@ -1,0 +1,1 @@
+"""The budgets of the architecture's section 9, product and floor side by side in one run."""

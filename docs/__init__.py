@@ -1,0 +1,1 @@
+"""Pages about the execution agent; `docs.generate` writes those that repeat the code."""
