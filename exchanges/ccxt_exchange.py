@@ -271,13 +271,15 @@ class CcxtExchange:
     async def _all_pages(
         self,
         symbol: str,
-        fetch: Callable[[int | None, int | None, dict[str, object]], Awaitable[Any]],
+        fetch: Callable[[int | None, int | None, dict[str, str]], Awaitable[Any]],
         *,
         start_ms: int | None,
         venue_order_id: str | None = None,
     ) -> list[Fill]:
         """Read pages until one brings nothing new. Pages may repeat trades and come in any order."""
-        limit, params = self._rules.trades_page, dict[str, object]()
+        limit, params = self._rules.trades_page, dict[str, str]()
+        if start_ms is None and self._rules.pages_by_id:
+            params = {"fromId": "0"}  # without it, the venue gives the latest page
         fills: dict[tuple[str, str, str], Fill] = {}
         for _ in range(TRADE_PAGES_MAX):
             page = await self._client.ask(partial(fetch, start_ms, limit, params), listing=True, signed=True)

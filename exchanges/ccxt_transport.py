@@ -152,8 +152,11 @@ def probing(probe: Probe) -> Iterator[Probe]:
         _PROBE.reset(token)
 
 
-async def _connection_ready(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
-    """Pass the gate: aiohttp awaits this when the connection is there, and writes the request next."""
+async def _about_to_write(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
+    """Pass the gate. aiohttp awaits this, whatever its name says, when the connection is there and before it writes.
+
+    Raising here closes the connection unused. A test holds aiohttp to that.
+    """
     call = _CALL.get()
     if call is not None and call.gate is not None and not call.may_have_left:
         await call.gate.pass_through()
@@ -169,8 +172,7 @@ class VenueSessions:
     def __init__(self, *, verify: bool, cafile: str | None, trust_env: bool) -> None:
         tls = ssl.create_default_context(cafile=cafile) if verify else False
         trace = aiohttp.TraceConfig()
-        trace.on_connection_create_end.append(_connection_ready)
-        trace.on_connection_reuseconn.append(_connection_ready)
+        trace.on_request_headers_sent.append(_about_to_write)
         self._reads, self._orders = (
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=tls, keepalive_timeout=keepalive_s),

@@ -7,7 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -113,8 +113,10 @@ class RawVenue:
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
             return
         finally:
-            self.open_connections -= 1
             writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+            self.open_connections -= 1
 
 
 def _is_whole(reply: bytes) -> bool:

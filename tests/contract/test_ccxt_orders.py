@@ -116,6 +116,10 @@ async def test_last_look_that_says_no_sends_nothing(exchange: Exchange, raw: Raw
     assert (outcome.verdict, outcome.reason and outcome.reason.code) == (SubmitVerdict.NOT_SENT, "LAST_LOOK_REFUSED")
     assert looks == [False]
     assert raw.of("POST") == []
+    assert (await submit(exchange)).verdict is SubmitVerdict.ACCEPTED
+    kept = await submit(exchange, last_look=lambda: _record(looks, say=False))
+    assert kept.verdict is SubmitVerdict.NOT_SENT
+    assert len(raw.of("POST")) == 1
 
 
 async def test_last_look_that_fails_sends_nothing(exchange: Exchange, raw: RawVenue) -> None:
@@ -179,5 +183,6 @@ async def test_connection_for_orders_is_not_kept_as_long_as_front_ends_keep_thei
     async with asyncio.timeout(5):
         while raw.open_connections:
             await asyncio.sleep(0.01)
+    await exchange.status()  # a round trip, in which our side notices that too
     assert (await submit(exchange)).verdict is SubmitVerdict.ACCEPTED
     assert len(raw.of("POST")) == 2

@@ -2,107 +2,41 @@
 
 import asyncio
 import itertools
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from domain.errors import UnknownSymbol
-from domain.events import Fill
-from domain.identifiers import order_id_from_bytes
-from domain.reports import Balance, OrderRef, OrderReport, Submission, SubmitOutcome, SubmitVerdict, VenueOrderStatus
+from domain.reports import SubmitOutcome, SubmitVerdict, VenueOrderStatus
+from tests.contract.contract_orders import (
+    ENDED_SHORT,
+    PRICE,
+    SYMBOL,
+    D,
+    accepted,
+    balance,
+    best_ask,
+    ended,
+    market_order,
+    order,
+    ref_of,
+    seen,
+    trades_of,
+    yes,
+)
 from tests.contract.drivers import VenueDriver
 from tests.contract.paper_driver import paper_driver
 from tests.contract.simulated_driver import simulated_driver
 
-SYMBOL = "BTC/USDT"
-D = Decimal
-PRICE = D("100")
-ENDED_SHORT = (VenueOrderStatus.CANCELED, VenueOrderStatus.EXPIRED)
 
-
-def order(**changes: Any) -> Submission:
-    """A limit order to buy 0.5 BTC at 90, which rests."""
-    rests: dict[str, Any] = {
-        "client_order_id": order_id_from_bytes(uuid.uuid4().bytes),
-        "symbol": SYMBOL,
-        "side": "buy",
-        "order_type": "limit",
-        "quantity": D("0.5"),
-        "price": D("90"),
-        "signed_at": datetime.now(UTC),
-    }
-    return Submission(**{**rests, **changes})
-
-
-def market_order(**changes: Any) -> Submission:
-    return order(**{"order_type": "market", "price": None, **changes})
-
-
-def ref_of(submission: Submission, report: OrderReport | None = None) -> OrderRef:
-    return OrderRef(
-        symbol=submission.symbol,
-        client_order_id=submission.client_order_id,
-        venue_order_id=report.venue_order_id if report is not None else None,
-    )
-
-
-async def _yes() -> bool:
-    return True
-
-
-async def accepted(venue: VenueDriver, submission: Submission) -> OrderReport:
-    outcome = await venue.exchange.submit(submission, last_look=_yes)
-    assert outcome.verdict is SubmitVerdict.ACCEPTED, outcome
-    assert outcome.report is not None
-    return outcome.report
-
-
-async def seen(
-    venue: VenueDriver, submission: Submission, condition: Callable[[OrderReport], bool], *, within_s: float = 5
-) -> OrderReport:
-    """Look the order up until the condition holds."""
-    async with asyncio.timeout(within_s):
-        while True:
-            report = await venue.exchange.fetch_order(ref_of(submission))
-            if report is not None and condition(report):
-                return report
-            await asyncio.sleep(0.02)
-
-
-async def trades_of(venue: VenueDriver, submission: Submission, report: OrderReport) -> Sequence[Fill]:
-    since = submission.signed_at - timedelta(minutes=1)
-    return await venue.exchange.fetch_order_trades(ref_of(submission, report), since=since)
-
-
-def ended(report: OrderReport) -> bool:
-    return report.status is not VenueOrderStatus.OPEN
-
-
-async def best_ask(venue: VenueDriver) -> Decimal:
-    return (await venue.exchange.fetch_order_book(SYMBOL, depth=1)).asks[0].price
-
-
-async def balance(venue: VenueDriver, asset: str) -> Balance:
-    return next(entry for entry in await venue.exchange.fetch_balances() if entry.asset == asset)
-
-
-async def _paper(request: pytest.FixtureRequest) -> AsyncIterator[VenueDriver]:
-    async with paper_driver(request.getfixturevalue("database_url")) as driver:
-        yield driver
-
-
-async def _simulated(request: pytest.FixtureRequest) -> AsyncIterator[VenueDriver]:
-    async with simulated_driver() as driver:
-        yield driver
-
-
-@pytest.fixture(params=[_simulated, _paper], ids=["ccxt", "paper"])
+@pytest.fixture(params=["ccxt", "paper"])
 async def venue(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[VenueDriver]:
-    async for driver in request.param(request):
+    opened: AbstractAsyncContextManager[VenueDriver]
+    opened = simulated_driver() if request.param == "ccxt" else paper_driver(database_url)
+    async with opened as driver:
         yield driver
 
 
@@ -202,7 +136,7 @@ async def test_immediate_or_cancel_keeps_what_it_got_and_the_rest_is_gone(venue:
 
 async def test_fill_or_kill_that_cannot_be_filled_trades_nothing(venue: VenueDriver) -> None:
     bought = order(quantity=D("20"), price=await best_ask(venue), time_in_force="FOK")
-    outcome = await venue.exchange.submit(bought, last_look=_yes)
+    outcome = await venue.exchange.submit(bought, last_look=yes)
     if outcome.verdict is not SubmitVerdict.REFUSED:
         report = await seen(venue, bought, ended)
         assert (report.status in ENDED_SHORT, report.cum_qty) == (True, D(0))
@@ -217,7 +151,7 @@ async def test_fill_or_kill_that_can_be_filled_is(venue: VenueDriver) -> None:
 
 
 async def test_post_only_order_that_would_take_never_trades(venue: VenueDriver) -> None:
-    outcome = await venue.exchange.submit(crossing := order(price=D("101"), post_only=True), last_look=_yes)
+    outcome = await venue.exchange.submit(crossing := order(price=D("101"), post_only=True), last_look=yes)
     assert (outcome.verdict, outcome.reason and outcome.reason.code) == (SubmitVerdict.REFUSED, "POST_ONLY_WOULD_TAKE")
     assert await venue.filled(crossing.client_order_id) == 0
 
@@ -273,7 +207,7 @@ async def test_cancel_of_an_ended_order_is_a_hint_and_changes_nothing(venue: Ven
 async def test_stop_order_waits_for_its_trigger(venue: VenueDriver) -> None:
     stop = market_order(order_type="stop", side="sell", trigger_price=D("95"))
     if not venue.has_stops:
-        outcome = await venue.exchange.submit(stop, last_look=_yes)
+        outcome = await venue.exchange.submit(stop, last_look=yes)
         assert (outcome.verdict, await venue.order_count(stop.client_order_id)) == (SubmitVerdict.REFUSED, 0)
         return
     await accepted(venue, stop)
@@ -287,7 +221,7 @@ async def test_stop_order_waits_for_its_trigger(venue: VenueDriver) -> None:
 async def test_stop_limit_order_rests_at_its_price_once_triggered(venue: VenueDriver) -> None:
     stop = order(order_type="stop-limit", side="sell", trigger_price=D("95"), price=D("96"))
     if not venue.has_stops:
-        outcome = await venue.exchange.submit(stop, last_look=_yes)
+        outcome = await venue.exchange.submit(stop, last_look=yes)
         assert (outcome.verdict, await venue.order_count(stop.client_order_id)) == (SubmitVerdict.REFUSED, 0)
         return
     await accepted(venue, stop)
@@ -329,14 +263,14 @@ async def test_last_look_is_taken_once_for_each_order(venue: VenueDriver) -> Non
 async def test_same_id_sent_twice_is_one_order_and_never_a_proven_refusal(venue: VenueDriver) -> None:
     resting = order()
     await accepted(venue, resting)
-    again = await venue.exchange.submit(resting, last_look=_yes)
+    again = await venue.exchange.submit(resting, last_look=yes)
     assert again.verdict in (SubmitVerdict.ACCEPTED, SubmitVerdict.UNKNOWN)
     assert await venue.order_count(resting.client_order_id) == 1
 
 
 async def test_order_beyond_the_balance_is_refused_and_leaves_nothing(venue: VenueDriver) -> None:
     beyond = order(side="sell", quantity=D("8000"), price=D("110"))
-    outcome = await venue.exchange.submit(beyond, last_look=_yes)
+    outcome = await venue.exchange.submit(beyond, last_look=yes)
     assert (outcome.verdict, outcome.reason and outcome.reason.code) == (SubmitVerdict.REFUSED, "INSUFFICIENT_FUNDS")
     assert await venue.exchange.fetch_open_orders() == []
 
@@ -347,7 +281,7 @@ async def test_order_beyond_the_balance_is_refused_and_leaves_nothing(venue: Ven
     ids=["step", "tick", "symbol", "dust"],
 )
 async def test_order_outside_the_rules_is_refused(venue: VenueDriver, wrong: dict[str, Any]) -> None:
-    outcome = await venue.exchange.submit(refused := order(**wrong), last_look=_yes)
+    outcome = await venue.exchange.submit(refused := order(**wrong), last_look=yes)
     assert outcome.verdict is SubmitVerdict.REFUSED
     assert outcome.reason is not None and outcome.reason.code
     assert await venue.order_count(refused.client_order_id) == 0
@@ -355,7 +289,7 @@ async def test_order_outside_the_rules_is_refused(venue: VenueDriver, wrong: dic
 
 async def test_many_orders_at_once_are_each_placed_once(venue: VenueDriver) -> None:
     many = [order(quantity=D("0.1"), price=D("90") - D(number) / 100) for number in range(20)]
-    placed: list[Awaitable[SubmitOutcome]] = [venue.exchange.submit(each, last_look=_yes) for each in many]
+    placed: list[Awaitable[SubmitOutcome]] = [venue.exchange.submit(each, last_look=yes) for each in many]
     outcomes = await asyncio.gather(*placed)
     assert {outcome.verdict for outcome in outcomes} == {SubmitVerdict.ACCEPTED}
     assert [await venue.order_count(each.client_order_id) for each in many] == [1] * 20
