@@ -79,7 +79,7 @@ class VenueActivities:
             outcome = await self._exchange(call.account).submit(
                 attempt.submission, last_look=lambda: self._store.pass_last_look(attempt, now=self._clock())
             )
-            return await self._store.record_outcome(attempt, outcome, now=self._clock())
+            return await self._store.record_outcome(attempt, _with_pause(outcome), now=self._clock())
 
     @activity.defn(name="look_up")
     async def look_up(self, call: OrderCall) -> Order:
@@ -185,3 +185,11 @@ def _ref(order: Order, attempt: Attempt) -> OrderRef:
     return OrderRef(
         symbol=order.ticket.symbol, client_order_id=attempt.client_order_id, venue_order_id=order.venue_order_id
     )
+
+
+def _with_pause(outcome: SubmitOutcome) -> SubmitOutcome:
+    """Write the pause that the venue asks for into the reason, where the order's workflow reads it."""
+    if outcome.reason is None or not outcome.retry_after_s:
+        return outcome
+    numbers = {**outcome.reason.numbers, "retry_after_s": str(outcome.retry_after_s)}
+    return outcome.model_copy(update={"reason": outcome.reason.model_copy(update={"numbers": numbers})})

@@ -135,8 +135,10 @@ class OrderWorkflow:
 
     async def _submit_again(self, order: Order) -> None:
         """Nothing of ours is at the venue: after a replaced attempt at once, otherwise after a growing pause."""
-        if order.attempt and order.replaced_qty == order.cum_qty and order.reason is not None:
-            pause = self._grow_pause(timedelta(milliseconds=500), policies.SUBMIT_PAUSE_MAX)
+        if order.attempt and order.reason is not None:
+            pause = self._grow_pause(policies.SUBMIT_PAUSE_FIRST, policies.SUBMIT_PAUSE_MAX)
+            asked_for = timedelta(seconds=int(order.reason.numbers.get("retry_after_s", "0")))
+            pause = max(pause, min(asked_for, policies.RATE_LIMIT_PAUSE_MAX))
             await self._wait_for_change(order, pause, "submit again after a pause")
         await self._submit(self._known())
 
@@ -150,8 +152,8 @@ class OrderWorkflow:
 
     async def _cancel_at_venue(self, order: Order) -> None:
         """Cancel and look, again and again, until the venue's word is final. A refused cancel says nothing."""
-        reason = self._cancel
-        if reason is None and self._deadline_passed() and not order.cancel_requested:
+        reason = self._cancel or (order.reason if order.cancel_requested else None)
+        if reason is None and self._deadline_passed():
             reason = deny(DEADLINE_REACHED, "the order's own deadline has passed")
         order = self._learn(await steps.cancel(order, reason=reason))
         if order.status is OrderStatus.PENDING_CANCEL:

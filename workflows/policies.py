@@ -34,8 +34,12 @@ RISK_RETRY: Final = timedelta(seconds=1)
 SUBMIT_ATTEMPTS_MAX: Final = 5
 """Attempts that are proven unsent or never placed before the order is given up. A venue that is down stays down."""
 
+SUBMIT_PAUSE_FIRST: Final = timedelta(milliseconds=500)
 SUBMIT_PAUSE_MAX: Final = timedelta(seconds=8)
-"""Longest pause between two attempts; it doubles from half a second."""
+"""Pause before the next attempt; it doubles from half a second."""
+
+RATE_LIMIT_PAUSE_MAX: Final = timedelta(minutes=5)
+"""A venue that asks for a longer pause than this gets this one: the next attempt then meets its limit again."""
 
 DOUBT_PAUSE_FIRST: Final = timedelta(seconds=1)
 DOUBT_PAUSE_MAX: Final = timedelta(seconds=30)
