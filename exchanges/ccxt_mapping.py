@@ -137,16 +137,17 @@ def report_from(order: Mapping[str, Any], *, symbol: str, rules: VenueRules, now
 def acknowledgment_from(order: Mapping[str, Any], *, symbol: str, rules: VenueRules, now: datetime) -> OrderReport:
     """Read the answer to a placed order. Many venues name the order's id and nothing more: then it is open so far.
 
-    What traded on arrival took from the book, also where the answer does not say so and the list of trades will.
+    So it is when the rest cannot be read, for the id alone is what accepts it. What traded on arrival took from the
+    book, also where the answer does not say so and the list of trades will.
     """
-    trades = [{**trade, "takerOrMaker": trade.get("takerOrMaker") or "taker"} for trade in order.get("trades") or ()]
-    order = {**order, "trades": trades}
     try:
-        status = status_from(order.get("status"), rules)
-    except VenueUnavailable:
+        trades = [
+            {**trade, "takerOrMaker": trade.get("takerOrMaker") or "taker"} for trade in order.get("trades") or ()
+        ]
+        return report_from({**order, "trades": trades}, symbol=symbol, rules=rules, now=now)
+    except (VenueUnavailable, ValueError, KeyError, TypeError, ArithmeticError, AttributeError):
         bare = {"id": order.get("id"), "clientOrderId": order.get("clientOrderId"), "symbol": order.get("symbol")}
         return _report(bare, status=VenueOrderStatus.OPEN, symbol=symbol, rules=rules, now=now)
-    return _report(order, status=status, symbol=symbol, rules=rules, now=now)
 
 
 def _report(order: Mapping[str, Any], *, status: VenueOrderStatus, symbol: str, rules: VenueRules,

@@ -22,6 +22,7 @@ import aiohttp
 import ccxt.async_support
 
 from domain.ports import LastLook
+from exchanges.weight_budget import WeightBudget
 
 READ_KEEPALIVE_S: Final = 60
 """Reads that meet a connection which the venue closed are simply sent again by aiohttp."""
@@ -218,25 +219,29 @@ class _Watched:
 
     throttler: Any
     options: dict[str, Any]
+    weight_budget: WeightBudget | None = None
+    """In place of ccxt's throttler, where the venue counts weight per window."""
 
     async def throttle(self, cost: Any = None) -> None:
-        """Wait for ccxt's own rate limiter, orders and cancels before reads, and orders not beyond their time."""
+        """Wait for the rate limiter: orders, cancels and look-ups before reads, and orders not beyond their time."""
         probe = _PROBE.get()
-        if probe is not None and probe.gate is not None:
-            probe.gate.refuse_if_late()
-        waiting = self.throttler(cost)
-        if probe is None or not probe.urgent:
-            await waiting
-            return
-        self.throttler.queue.rotate(1)
-        if probe.gate is None:
-            await waiting
-            return
+        gate = probe.gate if probe is not None else None
+        if gate is not None:
+            gate.refuse_if_late()
         try:
-            async with asyncio.timeout(probe.gate.remaining_s):
-                await waiting
+            async with asyncio.timeout(gate.remaining_s if gate is not None else None):
+                await self._pay(cost, urgent=probe is not None and probe.urgent)
         except TimeoutError:
             raise NotSent("RATE_BUDGET_SPENT", "no request weight is left at the venue", retry_after_s=5) from None
+
+    async def _pay(self, cost: Any, *, urgent: bool) -> None:
+        if self.weight_budget is not None:
+            await self.weight_budget.spend(float(1 if cost is None else cost), urgent=urgent)
+            return
+        waiting = self.throttler(cost)
+        if urgent:
+            self.throttler.queue.rotate(1)
+        await waiting
 
     async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
         """Note the request; an order's one gets its gate."""

@@ -16,6 +16,7 @@ from exchanges.ccxt_client import VenueClient
 from exchanges.ccxt_exchange import CcxtExchange
 from exchanges.ccxt_transport import VenueSessions, watched_class
 from exchanges.venue_rules import VenueRules, venue_rules
+from exchanges.weight_budget import WeightBudget
 
 NOT_CONFIGURED: Final = "https://not-configured.invalid"
 """Stands for every address of a venue that the account's `urls` leave out. The top-level domain `invalid` never
@@ -99,6 +100,9 @@ def _instance(
     api = watched_class(exchange)(merged)
     if api.options.get("maxRetriesOnFailure"):
         raise ConfigurationError(f"account {account!r}: maxRetriesOnFailure must be 0: it would send orders again")
+    if api.rateLimiterAlgorithm == "rollingWindow":
+        window_ms = float(api.rollingWindowSize)
+        api.weight_budget = WeightBudget(limit=window_ms / float(api.rateLimit), window_s=window_ms / 1000)
     api.options["signsJournaledTime"] = rules.validity_window_ms is not None
     return api
 

@@ -7,6 +7,7 @@ order that was read and lost. Where the tables hold no proof, the verdict is UNK
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -89,8 +90,9 @@ def judge_submission(
     if call is None or not call.may_have_left:
         return _nothing_left(probe, error)
     if call.succeeded and error is None and order is not None and order.get("id"):
-        report = acknowledgment_from(order, symbol=symbol, rules=rules, now=now)
-        return SubmitOutcome(verdict=SubmitVerdict.ACCEPTED, report=report)
+        with suppress(VenueUnavailable):  # an answer for another symbol proves nothing about this order
+            report = acknowledgment_from(order, symbol=symbol, rules=rules, now=now)
+            return SubmitOutcome(verdict=SubmitVerdict.ACCEPTED, report=report)
     words = rules.words(call.document)
     if words.codes and _is_final_word(call.status):
         proven = _proven(call, words, rules)

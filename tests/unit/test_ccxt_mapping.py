@@ -164,6 +164,14 @@ def test_acknowledgment_that_names_an_id_only_is_open_and_claims_nothing(status:
     assert report.trades == ()
 
 
+@pytest.mark.parametrize(
+    "spoilt", [{"amount": "much"}, {"trades": [trade(price=None)]}, {"info": {"executedQty": "1e400"}}, {"trades": 7}]
+)
+def test_acknowledgment_whose_figures_cannot_be_read_still_names_the_order(spoilt: dict[str, Any]) -> None:
+    report = acknowledgment_from(order(**spoilt), symbol=SYMBOL, rules=BINANCE, now=NOW)
+    assert (report.venue_order_id, report.status, report.cum_qty) == ("28", VenueOrderStatus.OPEN, None)
+
+
 def test_trades_in_an_acknowledgment_are_dated_by_it() -> None:
     answer = order(status="closed", trades=[trade(order=None, timestamp=None)])
     report = acknowledgment_from(answer, symbol=SYMBOL, rules=BINANCE, now=NOW)
