@@ -7,9 +7,9 @@ SUMMARY_LENGTH_MAX = 200
 """Bytes that Temporal shows of a summary."""
 
 
-def step_summary(step: str, ticket: OrderTicket, *, note: str = "") -> str:
-    """Say a step in business nouns: `submit SELL 0.1 BTC/USDT @ 61250 LIMIT GTC attempt 2`."""
-    return f"{step} {ticket.summary()}{' ' + note if note else ''}"[:SUMMARY_LENGTH_MAX]
+def step_summary(ticket: OrderTicket, *, note: str = "") -> str:
+    """Say in business nouns what a step is about: `SELL 0.1 BTC/USDT @ 61250 LIMIT GTC, attempt 2`."""
+    return f"{ticket.summary()}{', ' + note if note else ''}"[:SUMMARY_LENGTH_MAX]
 
 
 def details(order: Order, *, stage: str, waiting_for: str) -> str:

@@ -93,7 +93,7 @@ class OrderWorkflow:
             reason = admission.reason or deny("RISK_UNAVAILABLE", "the risk gate has no answer")
             if workflow.now() >= give_up_at or self._cancel is not None:
                 return await steps.deny(self._request, reason)
-            await workflow.sleep(policies.RISK_RETRY, summary=f"risk-check again: {reason.code}")
+            await workflow.sleep(policies.RISK_RETRY, summary=f"risk_check again: {reason.code}")
         return admission.order
 
     async def _submit(self, order: Order) -> None:
@@ -139,7 +139,7 @@ class OrderWorkflow:
             pause = self._grow_pause(policies.SUBMIT_PAUSE_FIRST, policies.SUBMIT_PAUSE_MAX)
             asked_for = timedelta(seconds=int(order.reason.numbers.get("retry_after_s", "0")))
             pause = max(pause, min(asked_for, policies.RATE_LIMIT_PAUSE_MAX))
-            await self._wait_for_change(order, pause, "submit again after a pause")
+            await self._wait_for_change(order, pause, "submit: again after a pause")
         await self._submit(self._known())
 
     async def _resolve(self, order: Order) -> None:
@@ -148,7 +148,7 @@ class OrderWorkflow:
         order = self._learn(await steps.look_up(order, why="outcome unknown"))
         if order.status is OrderStatus.IN_DOUBT:
             pause = self._grow_pause(policies.DOUBT_PAUSE_FIRST, policies.DOUBT_PAUSE_MAX)
-            await self._wait_for_change(order, pause, "in doubt: look again")
+            await self._wait_for_change(order, pause, "look_up: in doubt, look again")
 
     async def _cancel_at_venue(self, order: Order) -> None:
         """Cancel and look, again and again, until the venue's word is final. A refused cancel says nothing."""
@@ -199,7 +199,7 @@ class OrderWorkflow:
         if workflow.info().is_continue_as_new_suggested():
             await workflow.wait_condition(workflow.all_handlers_finished)
             workflow.continue_as_new(OrderInput(request=self._request, adopt=self._known()))
-        changed = await self._wait_for_change(order, until, "poll-fill: wait for fills")
+        changed = await self._wait_for_change(order, until, "poll_fill: wait for fills")
         if not changed and not self._deadline_passed() and self._known().seq == seq:
             self._learn(await steps.look_up(order, why="self-check"))
 

@@ -30,7 +30,7 @@ async def validate(request: OrderRequest) -> Validated:
         schedule_to_close_timeout=policies.VALIDATE_PATIENCE,
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
         retry_policy=policies.UNTIL_DONE,
-        summary=step_summary("validate", request.ticket),
+        summary=step_summary(request.ticket),
     )
 
 
@@ -42,7 +42,7 @@ async def risk_check(request: OrderRequest, validated: Validated) -> Admission:
         start_to_close_timeout=policies.LEDGER_TIMEOUT,
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
         retry_policy=policies.UNTIL_DONE,
-        summary=step_summary("risk-check", request.ticket),
+        summary=step_summary(request.ticket),
     )
 
 
@@ -54,7 +54,7 @@ async def deny(request: OrderRequest, reason: Reason) -> Order:
         start_to_close_timeout=policies.LEDGER_TIMEOUT,
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
         retry_policy=policies.UNTIL_DONE,
-        summary=step_summary("deny", request.ticket, note=reason.code),
+        summary=step_summary(request.ticket, note=reason.code),
     )
 
 
@@ -68,7 +68,7 @@ async def submit(order: Order) -> Order:
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
         retry_policy=policies.UNTIL_DONE,
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        summary=step_summary("submit", order.ticket, note=f"attempt {order.attempt + 1}"),
+        summary=step_summary(order.ticket, note=f"attempt {order.attempt + 1}"),
     )
 
 
@@ -81,7 +81,7 @@ async def look_up(order: Order, *, why: str) -> Order:
         start_to_close_timeout=policies.VENUE_TIMEOUT,
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
         retry_policy=policies.UNTIL_DONE,
-        summary=step_summary(f"look up ({why})", order.ticket),
+        summary=step_summary(order.ticket, note=why),
     )
 
 
@@ -94,7 +94,7 @@ async def cancel(order: Order, *, reason: Reason | None) -> Order:
         start_to_close_timeout=policies.VENUE_TIMEOUT,
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
         retry_policy=policies.UNTIL_DONE,
-        summary=step_summary("cancel", order.ticket, note=reason.code if reason else "to replace it"),
+        summary=step_summary(order.ticket, note=reason.code if reason else "to replace it"),
     )
 
 
@@ -112,7 +112,7 @@ async def request_amend(order: Order, *, quantity: Quantity, price: Price, reque
         start_to_close_timeout=policies.LEDGER_TIMEOUT,
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
         retry_policy=policies.UNTIL_DONE,
-        summary=step_summary("amend", order.ticket),
+        summary=step_summary(order.ticket),
     )
 
 
@@ -124,7 +124,7 @@ async def end_unsent(order: Order, *, event_type: OrderEventType, reason: Reason
         start_to_close_timeout=policies.LEDGER_TIMEOUT,
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
         retry_policy=policies.UNTIL_DONE,
-        summary=step_summary("end", order.ticket, note=reason.code),
+        summary=step_summary(order.ticket, note=reason.code),
     )
 
 
@@ -136,7 +136,7 @@ async def persist(order: Order) -> Order:
         start_to_close_timeout=policies.LEDGER_TIMEOUT,
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
         retry_policy=policies.UNTIL_DONE,
-        summary=step_summary("persist", order.ticket, note=order.status),
+        summary=step_summary(order.ticket, note=order.status),
     )
 
 
