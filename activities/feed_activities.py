@@ -111,7 +111,8 @@ class _Follower:
         self.rounds += 1
 
     async def _follow(self, working: Sequence[Order], now: datetime) -> None:
-        reports = {(r.symbol, r.venue_order_id): r for r in await self._exchange.fetch_open_orders()}
+        symbols = {order.ticket.symbol for order in working}
+        reports = {(r.symbol, r.venue_order_id): r for r in await self._exchange.fetch_open_orders(symbols)}
         moved: list[tuple[Order, OrderReport | None]] = []
         for order in working:
             report = reports.get((order.ticket.symbol, order.venue_order_id or ""))

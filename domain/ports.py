@@ -3,7 +3,7 @@
 Every method may be repeated: a second call with the same arguments changes nothing and gives the same answer.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -52,8 +52,8 @@ class Exchange(Protocol):
     async def fetch_order(self, ref: OrderRef) -> OrderReport | None:
         """Return the venue's word on one order, closed ones included; `None` when it says it has none."""
 
-    async def fetch_open_orders(self) -> Sequence[OrderReport]:
-        """Return all open orders of the account, in one call where the venue allows it."""
+    async def fetch_open_orders(self, symbols: Collection[str] | None = None) -> Sequence[OrderReport]:
+        """Return all open orders of the account in these symbols, or in all, in the way that costs the venue least."""
 
     async def fetch_trades(self, symbol: str, *, since: datetime) -> Sequence[Fill]:
         """Return the account's trades in the symbol from `since` on, all pages, oldest first."""

@@ -15,7 +15,7 @@ Proof obligations, as a venue's:
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -181,12 +181,14 @@ class PaperExchange:
                 order = await self._book.disown(self._account, ref.client_order_id, now=self._clock())
             return _report(order, await self._fills_of(order)) if order is not None else None
 
-    async def fetch_open_orders(self) -> Sequence[OrderReport]:
+    async def fetch_open_orders(self, symbols: Collection[str] | None = None) -> Sequence[OrderReport]:
         """Return all open orders, by symbol, oldest first."""
         async with self._answering():
-            symbols = {order.submission.symbol for order in await self._book.open_orders(self._account)}
-            await asyncio.gather(*(self._match(symbol) for symbol in symbols))
-            return [_report(order) for order in await self._book.open_orders(self._account)]
+            resting = {order.submission.symbol for order in await self._book.open_orders(self._account)}
+            asked = resting if symbols is None else resting & set(symbols)
+            await asyncio.gather(*(self._match(symbol) for symbol in asked))
+            orders = await self._book.open_orders(self._account)
+            return [_report(order) for order in orders if order.submission.symbol in asked]
 
     async def fetch_trades(self, symbol: str, *, since: datetime) -> Sequence[Fill]:
         """Return the account's trades in the symbol from `since` on, oldest first."""

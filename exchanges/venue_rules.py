@@ -52,6 +52,8 @@ class VenueRules:
     lookup_extra: Mapping[str, object] = field(default_factory=dict)
     lists: tuple[str, ...] = ("fetch_open_orders", "fetch_closed_orders")
     """ccxt methods whose answers together hold every order; searched where there is no look-up by our id."""
+    lists_by_symbol_up_to: int = 0
+    """Up to so many symbols, a list of open orders for each costs the venue less than one list of all."""
     list_key: str | None = None
     """The parameter by which those lists can be narrowed to our id."""
     cancel_key: str | None = "clientOrderId"
@@ -106,6 +108,7 @@ _BINANCE_BAD_REQUEST = {
     for code in (-1020, *range(-1106, -1099), -1108, *range(-1121, -1113), -1127, -1128, -1130, -1131)
 }
 _BINANCE = VenueRules(
+    lists_by_symbol_up_to=6,  # 6 weight each at binance.com and 3 at Binance US, against 80 and 40 for one list of all
     config={
         "rateLimiterAlgorithm": "rollingWindow",  # as Binance counts: a budget per minute, bursts allowed
         "options": {

@@ -1,8 +1,8 @@
 """A venue's public market data, as the test sets it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal as D
+from decimal import Decimal
 
 from domain.errors import UnknownSymbol, VenueError
 from domain.events import Fill, Reason
@@ -31,15 +31,15 @@ class ScriptedMarket:
     """
 
     def __init__(self) -> None:
-        self.last = D(100)
+        self.last = Decimal(100)
         self.error: VenueError | None = None
         self.reads = 0
         self.closed = False
         self.show(asks=[("100", "1"), ("101", "2")], bids=[("99", "1"), ("98", "2")])
 
     def show(self, *, asks: Sequence[tuple[str, str]] = (), bids: Sequence[tuple[str, str]] = ()) -> None:
-        self._asks = tuple(BookLevel(price=D(price), quantity=D(quantity)) for price, quantity in asks)
-        self._bids = tuple(BookLevel(price=D(price), quantity=D(quantity)) for price, quantity in bids)
+        self._asks = tuple(BookLevel(price=Decimal(price), quantity=Decimal(quantity)) for price, quantity in asks)
+        self._bids = tuple(BookLevel(price=Decimal(price), quantity=Decimal(quantity)) for price, quantity in bids)
 
     async def instruments(self) -> Mapping[str, Instrument]:
         return {
@@ -47,9 +47,9 @@ class ScriptedMarket:
                 symbol=symbol,
                 base_asset=symbol[:3],
                 quote_asset="USDT",
-                tick_size=D("0.01"),
-                step_size=D("0.001"),
-                min_notional=D(1),
+                tick_size=Decimal("0.01"),
+                step_size=Decimal("0.001"),
+                min_notional=Decimal(1),
             )
             for symbol in SYMBOLS
         }
@@ -79,7 +79,7 @@ class ScriptedMarket:
     async def fetch_order(self, ref: OrderRef) -> OrderReport | None:
         raise AssertionError("a paper order was looked for at the real venue")
 
-    async def fetch_open_orders(self) -> Sequence[OrderReport]:
+    async def fetch_open_orders(self, symbols: Collection[str] | None = None) -> Sequence[OrderReport]:
         raise AssertionError("paper orders were looked for at the real venue")
 
     async def fetch_trades(self, symbol: str, *, since: datetime) -> Sequence[Fill]:

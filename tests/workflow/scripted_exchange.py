@@ -1,6 +1,6 @@
 """A venue whose every answer is told by the test: for what a real one does once in a million orders."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -85,7 +85,7 @@ class ScriptedExchange:
         self._check()
         return self.orders.get(ref.client_order_id)
 
-    async def fetch_open_orders(self) -> Sequence[OrderReport]:
+    async def fetch_open_orders(self, symbols: Collection[str] | None = None) -> Sequence[OrderReport]:
         self._check()
         return [report for report in self.orders.values() if report.status is VenueOrderStatus.OPEN]
 
