@@ -30,7 +30,8 @@ _PAUSE_MAX_S: Final = 2.0
 async def within(call: Awaitable[T], timeout_s: float) -> T:
     """Await the call for at most that long. Raises `TimeoutError`; the call is then given up.
 
-    A task of its own, for temporalio turns a cancellation inside its calls into an error of another kind.
+    A task of its own, for temporalio turns a cancellation inside its calls into an error of another kind. A connection
+    that cannot be made is a `RuntimeError` there; it is `EngineUnavailable` here.
     """
     task = asyncio.ensure_future(call)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -40,7 +41,10 @@ async def within(call: Awaitable[T], timeout_s: float) -> T:
         task.cancel()
     if not done:
         raise TimeoutError
-    return task.result()
+    try:
+        return task.result()
+    except RuntimeError as error:
+        raise EngineUnavailable(f"Temporal cannot be reached: {error}"[:200]) from error
 
 
 async def repeated(call: Callable[[], Awaitable[T]], timeout_s: float) -> T:
@@ -55,7 +59,7 @@ async def repeated(call: Callable[[], Awaitable[T]], timeout_s: float) -> T:
     """
     deadline = time.monotonic() + timeout_s
     pause_s = _PAUSE_FIRST_S
-    weather: RPCError | None = None
+    weather: EngineUnavailable | None = None
     while (left_s := deadline - time.monotonic()) > 0:
         try:
             return await within(call(), left_s)
@@ -64,11 +68,13 @@ async def repeated(call: Callable[[], Awaitable[T]], timeout_s: float) -> T:
         except RPCError as error:
             if error.status not in _WEATHER:
                 raise
+            weather = EngineUnavailable(f"Temporal does not answer: {error.status.name}")
+        except EngineUnavailable as error:
             weather = error
         await asyncio.sleep(min(pause_s, max(deadline - time.monotonic(), 0)))
         pause_s = min(pause_s * 2, _PAUSE_MAX_S)
     if weather is not None:
-        raise EngineUnavailable(f"Temporal does not answer: {weather.status.name}") from weather
+        raise weather
     raise TimeoutError
 
 

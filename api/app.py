@@ -1,0 +1,91 @@
+"""`create_app(settings)`: the composition root of the REST interface. It only wires."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator
+from typing import Final
+
+from fastapi import FastAPI
+
+from api import account, health, market, orders, problems
+from api.auth import Entrance
+from api.context import Context
+from api.venues import Venues
+from credentials import open_credentials, open_vault
+from domain.order import TradingMode
+from domain.ports import Credentials, Exchange
+from exchanges.opening import open_exchange
+from settings import Settings
+from starter.client import ExecutionClient
+from storage.database import open_engine
+from storage.order_reader import SqlOrderReader
+
+_DESCRIPTION: Final = """Every order is a durable Temporal workflow, placed exactly once.
+Numbers are exact JSON numbers; errors are RFC 9457 problems with a code, the numbers, and what to do."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the application. It starts while Temporal, the ledger or a venue is down, and says so in `/health`.
+
+    Raises
+    ------
+    ConfigurationError
+        When an API key is needed and not set.
+    """
+    settings.check_api_key()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _wired(settings) as context:
+            app.state.context = context
+            warming = asyncio.create_task(context.venues.warm_up())
+            try:
+                yield
+            finally:
+                warming.cancel()
+
+    app = FastAPI(title="volex", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    for part in (orders, market, account, health):
+        app.include_router(part.router)
+    problems.register(app)
+    app.add_middleware(Entrance, settings=settings)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _wired(settings: Settings) -> AsyncIterator[Context]:
+    identity = f"api@{socket.gethostname()}#{os.getpid()}"
+    engine = open_engine(settings.database_url.get_secret_value(), application_name=identity)
+    reader = SqlOrderReader(engine)
+    client = await ExecutionClient.from_settings(settings, reader=reader, identity=identity, lazy=True)
+    venues = Venues(settings.accounts, open_exchange=lambda name: _open_public(settings, name))
+    vault = open_vault(settings) if settings.vault_addr else None
+    checks = health.HealthChecks(
+        settings,
+        client=client,
+        reader=reader,
+        venues=venues,
+        probe_vault=vault.execution_settings if vault is not None else None,
+    )
+    try:
+        yield Context(settings=settings, client=client, reader=reader, venues=venues, health=checks)
+    finally:
+        await venues.close()
+        await engine.dispose()
+
+
+async def _open_public(settings: Settings, name: str) -> Exchange:
+    """Open the venue for its public data. Only a sandbox needs keys for that: they lead to another network."""
+    entry = settings.accounts[name]
+    sandbox = settings.mode_of(name) is TradingMode.SANDBOX
+    keys = await open_credentials(settings, name).credentials(name, entry.exchange) if sandbox else Credentials()
+    return await open_exchange(
+        account=name,
+        exchange=entry.exchange,
+        mode=TradingMode.SANDBOX if sandbox else TradingMode.PAPER,
+        ccxt_config=entry.ccxt,
+        credentials=keys,
+        paper=lambda market_data: market_data,
+    )

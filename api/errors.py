@@ -1,0 +1,48 @@
+"""What only a REST interface can refuse."""
+
+from collections.abc import Mapping, Sequence
+
+from domain.errors import InvalidRequest, RequestError
+
+
+class BodyUnreadable(RequestError):
+    """The body is not JSON."""
+
+    code = "BODY_UNREADABLE"
+    advice = "Send a JSON object in UTF-8."
+
+
+class BodyTooLarge(RequestError):
+    """The body is larger than any order can be."""
+
+    code = "BODY_TOO_LARGE"
+    advice = "Send one order, of at most 64 kB."
+
+
+class Unauthorized(RequestError):
+    """No API key, or a wrong one."""
+
+    code = "API_KEY_WRONG"
+    advice = "Send the API key as `Authorization: Bearer KEY` or as `X-API-Key: KEY`."
+
+
+class HostRefused(RequestError):
+    """The request was meant for another host: a web page may have led a browser here under a name of its own."""
+
+    code = "HOST_NOT_ALLOWED"
+    advice = "Use 127.0.0.1 or localhost, or add the name to API_ALLOWED_HOSTS."
+
+
+class OriginRefused(RequestError):
+    """A browser sent the request for a page of another origin."""
+
+    code = "ORIGIN_NOT_ALLOWED"
+    advice = "Send the request from a program, or from a page of this address."
+
+
+class WrongFields(InvalidRequest):
+    """Fields are missing, superfluous or wrong; all of them are listed."""
+
+    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
+        super().__init__("; ".join(f"{error['field']}: {error['message']}" for error in errors)[:1000])
+        self.errors = tuple(errors)

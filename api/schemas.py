@@ -1,0 +1,277 @@
+"""The wire's shapes. Only here do the REST interface's own names (`amount`, `filled`, `cost`) meet the domain's."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Final, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, WithJsonSchema
+
+from api.errors import WrongFields
+from api.numbers import JsonNumber
+from api.problems import as_numbers, wrong_fields
+from domain.events import Reason
+from domain.identifiers import order_workflow_id
+from domain.lifecycle import OrderStatus
+from domain.numbers import subtract
+from domain.order import Label, Order, OrderSide, OrderTicket, OrderType, TimeInForce, TradingMode
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def _above_zero(value: object) -> object:
+    if isinstance(value, JsonNumber):
+        number = value.exact()
+        if number == 0:
+            raise ValueError("must be above zero")
+        return number
+    kind = "text" if isinstance(value, str) else "something else"
+    raise ValueError(f"must be a JSON number, not {kind}")
+
+
+def _moment(value: object) -> object:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError("must be a time by ISO 8601 with its zone, such as 2026-12-31T12:00:00Z")
+    return moment.astimezone(UTC)
+
+
+_number = WithJsonSchema({"type": "number"})
+_positive = WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
+Positive = Annotated[Decimal, BeforeValidator(_above_zero), _positive]
+"""A JSON number above zero of at most 18 digits before and after the point."""
+Number = Annotated[Decimal, _number]
+Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+class OrderBody(BaseModel):
+    """Body of `POST /orders`. `null` stands for a field that is left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exchange: str | None = Field(default=None, description="name of an account; the default one if left out")
+    symbol: str = Field(max_length=64, description="BASE/QUOTE")
+    side: OrderSide
+    order_type: OrderType
+    amount: Positive = Field(description="base units")
+    price: Positive | None = Field(default=None, description="quote units per base unit; limit and stop-limit only")
+    stop_price: Positive | None = Field(default=None, description="quote units per base unit; stop and stop-limit only")
+    time_in_force: TimeInForce | None = Field(default=None, description="GTC if left out")
+    post_only: StrictBool | None = None
+    expires_at: Moment | None = Field(default=None, description="when we end the order; ISO 8601 with its zone")
+    strategy: Label | None = None
+    client_reference: Label | None = None
+
+    def ticket(self) -> OrderTicket:
+        """Return what is asked for, in the domain's words. Raises `WrongFields` for a symbol that cannot be one."""
+        try:
+            return OrderTicket(
+                symbol=self.symbol,
+                side=self.side,
+                order_type=self.order_type,
+                quantity=self.amount,
+                price=self.price,
+                trigger_price=self.stop_price,
+                time_in_force=self.time_in_force or TimeInForce.GTC,
+                post_only=bool(self.post_only),
+                expires_at=self.expires_at,
+                strategy=self.strategy,
+                client_reference=self.client_reference,
+            )
+        except ValidationError as error:
+            raise wrong_fields(error.errors()) from None
+
+
+class AmendBody(BaseModel):
+    """Body of `PATCH /orders/{exchange}/{id}`: new total amount, new price, or both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    amount: Positive | None = None
+    price: Positive | None = None
+
+
+def parse_body(model: type[Body], content: object) -> Body:
+    """Read a body that is JSON already. Raises `WrongFields` with every wrong field."""
+    if not isinstance(content, dict):
+        raise WrongFields([{"field": "body", "message": "must be a JSON object"}])
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise wrong_fields(error.errors(), known=model.model_fields) from None
+
+
+class FeeJson(BaseModel):
+    """What the venue took, in one currency."""
+
+    currency: str
+    cost: Number
+
+
+class ReasonJson(BaseModel):
+    """Why."""
+
+    code: str
+    text: str
+    numbers: dict[str, Number | str]
+    venue_text: str | None
+
+
+class OrderJson(BaseModel):
+    """An order. Numbers are exact JSON numbers; `null` means not known, or not there."""
+
+    id: str
+    exchange: str
+    symbol: str
+    side: OrderSide
+    type: OrderType
+    order_type: OrderType
+    amount: Number
+    price: Number | None
+    stop_price: Number | None
+    status: str = Field(description="open, closed, canceled, expired, rejected, pending, held or in_doubt")
+    lifecycle: OrderStatus
+    filled: Number
+    remaining: Number
+    cost: Number
+    average: Number | None
+    fees: list[FeeJson]
+    timestamp: datetime
+    dry_run: bool
+    mode: TradingMode
+    client_order_id: str | None
+    venue_order_id: str | None
+    workflow_id: str
+    reason: ReasonJson | None
+    time_in_force: TimeInForce
+    post_only: bool
+    expires_at: datetime | None
+    strategy: str | None
+    client_reference: str | None
+    rounded_from: Number | None
+    attempts: int
+    cancel_requested: bool
+    needs_attention: bool
+    updated_at: datetime
+    closed_at: datetime | None
+
+
+class TickerJson(BaseModel):
+    """Best prices, last price and volume of a day in base units."""
+
+    exchange: str
+    symbol: str
+    bid: Number | None
+    ask: Number | None
+    last: Number | None
+    volume: Number | None
+    timestamp: datetime
+
+
+class BalanceJson(BaseModel):
+    """One currency, as the venue told it; `reserved` is what our open orders may still use."""
+
+    currency: str
+    free: Number
+    used: Number
+    total: Number
+    reserved: Number
+    as_of: datetime | None
+
+
+class PositionJson(BaseModel):
+    """What is held of a symbol by our own fills, at average cost."""
+
+    symbol: str
+    side: str
+    amount: Number
+    entry_price: Number | None
+    current_price: Number | None
+    unrealized_pnl: Number | None
+    realized_pnl: Number
+    updated_at: datetime
+
+
+class ExchangeStatusJson(BaseModel):
+    """How a venue answers."""
+
+    name: str
+    exchange: str
+    status: str
+    mode: TradingMode
+    markets_count: int
+    latency_ms: int | None
+    clock_skew_ms: int | None
+    last_error: str | None
+    rate_budget_used: int | None
+
+
+_S = OrderStatus
+STATUS_WORDS: Final[Mapping[OrderStatus, str]] = {
+    _S.INITIALIZED: "pending",
+    _S.SUBMITTED: "pending",
+    _S.HELD: "held",
+    _S.IN_DOUBT: "in_doubt",
+    _S.ACCEPTED: "open",
+    _S.PARTIALLY_FILLED: "open",
+    _S.PENDING_CANCEL: "open",
+    _S.FILLED: "closed",
+    _S.CANCELED: "canceled",
+    _S.EXPIRED: "expired",
+    _S.REJECTED: "rejected",
+    _S.DENIED: "rejected",
+}
+"""ccxt's words, and three of ours for what ccxt has no word for."""
+
+
+def order_json(order: Order) -> OrderJson:
+    """Return the order in the wire's words. Nothing is checked again: the domain has."""
+    ticket = order.ticket
+    return OrderJson.model_construct(
+        id=order.order_id,
+        exchange=order.account,
+        symbol=ticket.symbol,
+        side=ticket.side,
+        type=ticket.order_type,
+        order_type=ticket.order_type,
+        amount=order.quantity,
+        price=order.price,
+        stop_price=order.trigger_price,
+        status=STATUS_WORDS[order.status],
+        lifecycle=order.status,
+        filled=order.cum_qty,
+        remaining=max(subtract(order.quantity, order.cum_qty), Decimal(0)),
+        cost=order.cum_quote_qty,
+        average=order.avg_px,
+        fees=[FeeJson.model_construct(currency=fee.asset, cost=fee.amount) for fee in order.commissions],
+        timestamp=order.created_at,
+        dry_run=order.mode is TradingMode.PAPER,
+        mode=order.mode,
+        client_order_id=order.client_order_id,
+        venue_order_id=order.venue_order_id,
+        workflow_id=order_workflow_id(order.account, order.order_id),
+        reason=reason_json(order.reason),
+        time_in_force=ticket.time_in_force,
+        post_only=ticket.post_only,
+        expires_at=ticket.expires_at,
+        strategy=ticket.strategy,
+        client_reference=ticket.client_reference,
+        rounded_from=order.rounded_from,
+        attempts=order.attempt,
+        cancel_requested=order.cancel_requested,
+        needs_attention=order.needs_attention,
+        updated_at=order.updated_at,
+        closed_at=order.closed_at,
+    )
+
+
+def reason_json(reason: Reason | None) -> ReasonJson | None:
+    """Return a reason in the wire's words."""
+    if reason is None:
+        return None
+    return ReasonJson.model_construct(
+        code=reason.code, text=reason.text, numbers=as_numbers(reason.numbers), venue_text=reason.venue_text
+    )

@@ -1,0 +1,131 @@
+"""An order's facts, and its story in words. Each sentence rests on one recorded fact, which is shown beside it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from api.schemas import STATUS_WORDS, order_json, reason_json
+from domain.events import OrderEvent
+from domain.identifiers import order_workflow_id
+from domain.lifecycle import OrderEventType
+from domain.numbers import plain
+from domain.order import Order
+from domain.ports import RecordedEvent
+
+_E = OrderEventType
+
+
+def event_json(recorded: RecordedEvent) -> dict[str, object]:
+    """Return a fact in the wire's words; fields that the fact does not have are left out."""
+    event = recorded.event
+    fields: dict[str, object] = {
+        "seq": recorded.seq,
+        "type": event.event_type,
+        "time": event.ts_event,
+        "recorded_at": recorded.recorded_at,
+        "attempt": event.attempt,
+        "client_order_id": event.client_order_id,
+        "venue_order_id": event.venue_order_id,
+        "amount": event.quantity,
+        "price": event.price,
+        "requested_by": event.requested_by,
+        "reason": reason_json(event.reason),
+        "fill": _fill_json(event),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _fill_json(event: OrderEvent) -> dict[str, object] | None:
+    fill = event.fill
+    if fill is None:
+        return None
+    return {
+        "trade_id": fill.trade_id,
+        "venue_order_id": fill.venue_order_id,
+        "amount": fill.last_qty,
+        "price": fill.last_px,
+        "fee": fill.commission,
+        "fee_currency": fill.commission_asset,
+        "liquidity": fill.liquidity_side,
+        "time": fill.ts_event,
+    }
+
+
+def tell(order: Order, events: Sequence[RecordedEvent], *, workflows_url: str | None) -> dict[str, Any]:
+    """Return the order's story. `workflows_url` is where the Web UI shows workflows, for a link to the order's."""
+    workflow_id = order_workflow_id(order.account, order.order_id)
+    started: list[dict[str, object]] = [_chapter(order.created_at, f"Asked for: {order.ticket.summary()}.", {})]
+    return {
+        "id": order.order_id,
+        "summary": _summary(order),
+        "story": started
+        + [
+            _chapter(recorded.event.ts_event, _sentence(recorded.event, order), event_json(recorded))
+            for recorded in events
+        ],
+        "order": order_json(order),
+        "workflow_id": workflow_id,
+        "workflow_url": f"{workflows_url}/{workflow_id}" if workflows_url else None,
+    }
+
+
+def _chapter(moment: datetime, text: str, evidence: Mapping[str, object]) -> dict[str, object]:
+    return {"time": moment, "text": text, "evidence": evidence}
+
+
+def _summary(order: Order) -> str:
+    text = f"{order.ticket.summary()} on {order.account} is {STATUS_WORDS[order.status]}: "
+    text += f"{plain(order.cum_qty)} of {plain(order.quantity)} filled"
+    if order.avg_px is not None:
+        text += f" at {plain(order.avg_px)} on average"
+    return text + (f". Last word: {order.reason.text}." if order.reason is not None else ".")
+
+
+def _fill_words(event: OrderEvent) -> str:
+    fill = event.fill
+    if fill is None:
+        return "Filled."
+    fee = ""
+    if fill.commission is not None:
+        fee = f", fee {plain(fill.commission)} {fill.commission_asset or ''}".rstrip()
+    return f"Trade {fill.trade_id} at the venue: {plain(fill.last_qty)} at {plain(fill.last_px)}{fee}."
+
+
+def _submitted(event: OrderEvent) -> str:
+    return f"Attempt {event.attempt} was written down, then sent to the venue as {event.client_order_id}."
+
+
+def _amended(event: OrderEvent) -> str:
+    figures = [
+        f"{name} {plain(value)}" for name, value in (("amount", event.quantity), ("price", event.price)) if value
+    ]
+    return f"A change was asked for: {', '.join(figures)}. The resting part is canceled first."
+
+
+_WORDS: Final[Mapping[OrderEventType, str | Callable[[OrderEvent], str]]] = {
+    _E.ADMITTED: "Checked against the venue's rules and the risk limits, and admitted.",
+    _E.DENIED: "Denied by us; nothing was sent.",
+    _E.HELD: "Held until a person approves it.",
+    _E.SUBMITTED: _submitted,
+    _E.NOT_SENT: "Proven: no byte of that attempt left this machine.",
+    _E.SUBMIT_UNKNOWN: "The venue's answer did not arrive; whether it has the order is being looked up.",
+    _E.NEVER_PLACED: "Proven: the venue never had the order, and cannot get it any more.",
+    _E.ACCEPTED: lambda event: f"The venue has the order, as its number {event.venue_order_id}.",
+    _E.REJECTED: "The venue rejected the order.",
+    _E.PARTIALLY_FILLED: _fill_words,
+    _E.FILLED: lambda event: f"{_fill_words(event)} With it the order is filled.",
+    _E.CANCEL_REQUESTED: "A cancel was asked for.",
+    _E.AMEND_REQUESTED: _amended,
+    _E.REPLACED: "The old attempt is proven gone; the next one may be sent.",
+    _E.CANCELED: "Canceled: nothing more will be filled.",
+    _E.EXPIRED: "Expired: nothing more will be filled.",
+    _E.FINALIZED: "Closed in the ledger: what it had reserved is free again.",
+}
+
+
+def _sentence(event: OrderEvent, order: Order) -> str:
+    words = _WORDS[event.event_type]
+    text = words if isinstance(words, str) else words(event)
+    if event.event_type is _E.ADMITTED and order.rounded_from is not None:
+        text += f" The amount was rounded down to the venue's step, from {plain(order.rounded_from)}."
+    return f"{text} {event.reason.text}." if event.reason is not None else text
