@@ -25,18 +25,17 @@ def _above_zero(value: object) -> object:
         if number == 0:
             raise ValueError("must be above zero")
         return number
-    kind = "text" if isinstance(value, str) else "something else"
-    raise ValueError(f"must be a JSON number, not {kind}")
+    raise ValueError("must be a JSON number" + (", not text" if isinstance(value, str) else ""))
 
 
 def _moment(value: object) -> object:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise ValueError("must be a time by ISO 8601 with its zone, such as 2026-12-31T12:00:00Z")
-    return moment.astimezone(UTC)
+        if moment is not None and moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass  # told below like every other that is none
+    raise ValueError("must be a time by ISO 8601 with its zone, such as 2026-12-31T12:00:00Z")
 
 
 _number = WithJsonSchema({"type": "number"})

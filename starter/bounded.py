@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Final, TypeVar
 
 from temporalio.client import RPCTimeoutOrCancelledError
@@ -21,10 +22,13 @@ _WEATHER: Final = frozenset(
         RPCStatusCode.ABORTED,
         RPCStatusCode.INTERNAL,
         RPCStatusCode.UNKNOWN,
+        RPCStatusCode.FAILED_PRECONDITION,  # the order's workflow is stuck for now, and takes nothing
     }
 )
 _PAUSE_FIRST_S: Final = 0.1
 _PAUSE_MAX_S: Final = 2.0
+_GRACE_S: Final = 0.25
+"""The RPC's own deadline comes first: temporalio logs a call that is given up from outside as an error."""
 
 
 async def within(call: Awaitable[T], timeout_s: float) -> T:
@@ -47,22 +51,24 @@ async def within(call: Awaitable[T], timeout_s: float) -> T:
         raise EngineUnavailable(f"Temporal cannot be reached: {error}"[:200]) from error
 
 
-async def repeated(call: Callable[[], Awaitable[T]], timeout_s: float) -> T:
+async def repeated(call: Callable[[timedelta], Awaitable[T]], timeout_s: float) -> T:
     """Make the call again while Temporal does not answer, all within the time. The call must be safe to repeat.
+
+    It is given the time that is left, for its own RPC.
 
     Raises
     ------
     TimeoutError
-        When the time is over while Temporal was at work, or out of reach for a while at the end.
+        When the time is over and Temporal was still at work.
     EngineUnavailable
-        When the time is over and Temporal never answered.
+        When the time is over and Temporal had refused or not answered at least once.
     """
     deadline = time.monotonic() + timeout_s
     pause_s = _PAUSE_FIRST_S
     weather: EngineUnavailable | None = None
     while (left_s := deadline - time.monotonic()) > 0:
         try:
-            return await within(call(), left_s)
+            return await within(call(timedelta(seconds=left_s)), left_s + _GRACE_S)
         except RPCTimeoutOrCancelledError:
             pass
         except RPCError as error:

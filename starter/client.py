@@ -6,9 +6,10 @@
 Placing is safe to repeat: the order's id is made before the first send, and the same id is the same order.
 """
 
+import contextlib
 import secrets
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 from uuid import uuid4
@@ -25,7 +26,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.errors import ExecutionError, IdempotencyConflict, OrderClosed, OrderNotFound
-from domain.identifiers import derive_order_id, order_id_from_bytes, order_workflow_id
+from domain.identifiers import derive_order_id, order_id_from_bytes
 from domain.lifecycle import OrderStatus
 from domain.numbers import Price, Quantity
 from domain.order import Order, OrderRequest, OrderTicket
@@ -45,7 +46,6 @@ from workflows.messages import (
     OrderResult,
     OrderView,
     PlaceOrder,
-    Stage,
 )
 
 Wait = Literal["venue", "final"]
@@ -167,20 +167,19 @@ class ExecutionClient(OrderReading):
         """Do the same for a request that has its id already; see `place_order`."""
         deadline = time.monotonic() + timeout_s
         try:
-            view = await repeated(lambda: self._place_once(request, wait), timeout_s)
+            view = await repeated(lambda left: self._place_once(request, wait, left), timeout_s)
         except WorkflowAlreadyStartedError:
             view = await self._placed_before(request, wait, deadline)
         except WorkflowUpdateFailedError as error:
             raise to_domain_error(error) from error
-        except TimeoutError:
+        except (TimeoutError, EngineUnavailable, RPCError):
             return await self._last_known(request)
-        except EngineUnavailable as error:
-            raise EngineUnavailable(error.message, numbers={"order_id": request.order_id}) from error
         if view.order is not None and view.order.status is OrderStatus.IN_DOUBT:
+            # The recorded answer of a repeated request would stay in doubt for ever; the order does not.
             return await self._last_known(request)
         return view
 
-    async def _place_once(self, request: OrderRequest, wait: Wait) -> OrderView:
+    async def _place_once(self, request: OrderRequest, wait: Wait, left: timedelta) -> OrderView:
         operation: WithStartWorkflowOperation[Any, OrderResult] = WithStartWorkflowOperation(
             ORDER_WORKFLOW,
             OrderInput(request=request),
@@ -188,13 +187,20 @@ class ExecutionClient(OrderReading):
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             **start_options(request),
         )
-        view: OrderView = await self._client.execute_update_with_start_workflow(
-            "place",
-            PlaceOrder(request=request, wait_final=wait == "final"),
-            start_workflow_operation=operation,
-            id=_place_update_id(request.ticket, wait),
-            result_type=OrderView,
-        )
+        try:
+            view: OrderView = await self._client.execute_update_with_start_workflow(
+                "place",
+                PlaceOrder(request=request, wait_final=wait == "final"),
+                start_workflow_operation=operation,
+                id=_place_update_id(request.ticket, wait),
+                result_type=OrderView,
+                rpc_timeout=left,
+            )
+        except Exception:
+            # The operation keeps the failure too, and would log it as one that nobody has seen.
+            with contextlib.suppress(Exception):
+                await operation.workflow_handle()
+            raise
         return view
 
     async def _placed_before(self, request: OrderRequest, wait: Wait, deadline: float) -> OrderView:
@@ -229,23 +235,17 @@ class ExecutionClient(OrderReading):
         raise failure
 
     async def _last_known(self, request: OrderRequest) -> OrderView:
-        """Return what is known of an order that was surely, or probably, taken."""
+        """Return what is known of an order that was not answered for in time."""
         try:
             return await self.get_order(request.order_id, account=request.account)
-        except OrderNotFound:
-            numbers = {"order_id": request.order_id}
-            raise EngineUnavailable("Temporal did not answer in time", numbers=numbers) from None
         except ExecutionError as error:
-            if not error.retryable:
+            if not error.retryable and not isinstance(error, OrderNotFound):
                 raise
-        workflow_id = order_workflow_id(request.account, request.order_id)
-        return OrderView(
-            order_id=request.order_id,
-            account=request.account,
-            workflow_id=workflow_id,
-            stage=Stage.VALIDATE,
-            order=None,
-        )
+            raise EngineUnavailable(
+                "whether the order was taken is not known: Temporal did not answer in time",
+                numbers={"order_id": request.order_id},
+                advice="Look the order up by its id, or repeat the request with the same Idempotency-Key.",
+            ) from error
 
     # Changing.
 
@@ -312,8 +312,10 @@ class ExecutionClient(OrderReading):
         deadline = time.monotonic() + timeout_s
         handle = self._handle(account, order_id)
 
-        async def once() -> OrderView:
-            view: OrderView = await handle.execute_update(update, message, id=update_id, result_type=OrderView)
+        async def once(left: timedelta) -> OrderView:
+            view: OrderView = await handle.execute_update(
+                update, message, id=update_id, result_type=OrderView, rpc_timeout=left
+            )
             return view
 
         await self._refuse_if_ended(account, order_id)

@@ -20,8 +20,11 @@ async def connect_temporal(
     tls_server_name: str | None = None,
     identity: str | None = None,
     lazy: bool = False,
+    sandboxed: bool = True,
 ) -> Client:
     """Connect to Temporal; with `lazy` the connection is made by the first call.
+
+    `sandboxed` matters to workers alone; see `workflows.temporal_plugin`.
 
     Raises
     ------
@@ -47,7 +50,7 @@ async def connect_temporal(
         namespace=namespace,
         api_key=api_key,
         lazy=lazy,
-        plugins=[volex_plugin()],
+        plugins=[volex_plugin(sandboxed=sandboxed)],
         retry_config=RetryConfig(max_elapsed_time_millis=20_000),
         **options,
     )

@@ -16,7 +16,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from domain.errors import ExecutionError, InvalidRequest, OrderNotFound
+from domain.errors import ExecutionError, InvalidRequest, OrderNotFound, StoreUnavailable
 from domain.identifiers import ACCOUNT, ORDER_ID, order_workflow_id, parse_order_workflow_id
 from domain.order import Order, OrderRequest
 from domain.ports import OrderReader
@@ -55,12 +55,18 @@ class OrderReading:
             When one of them does not answer.
         """
         _check_names(account, order_id)
+        failure: StoreUnavailable | None = None
         if self._reader is not None:
             try:
                 return view_of(await self._reader.order(account, order_id))
             except OrderNotFound:
                 pass  # it may be so young that only its workflow knows it
-        return await self._from_workflow(account, order_id)
+            except StoreUnavailable as error:
+                failure = error
+        try:
+            return await self._from_workflow(account, order_id)
+        except OrderNotFound:
+            raise failure or OrderNotFound(f"account {account} has no order {order_id}") from None
 
     async def list_orders(
         self,
