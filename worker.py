@@ -63,6 +63,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             tls_ca_path=settings.temporal_tls_ca_path,
             tls_server_name=settings.temporal_tls_server_name,
             identity=identity,
+            sandboxed=False,
         )
         for worker in _workers(client, settings, engine, exchanges, identity):
             await stack.enter_async_context(worker)

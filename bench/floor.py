@@ -67,7 +67,7 @@ async def main(temporal: str, venue: str, ready_file: Path) -> None:
     """Serve until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    client = await connect_temporal(temporal)
+    client = await connect_temporal(temporal, sandboxed=False)
     async with aiohttp.ClientSession() as session:
         acts = FloorActivities(venue, os.environ["BINANCEUS_API_KEY"], os.environ["BINANCEUS_SECRET_KEY"], session)
         poll = PollerBehaviorAutoscaling()

@@ -36,6 +36,8 @@ dry_run_mode = false
 exchange = "binanceus"
 mode = "sandbox"
 credentials = "env"
+[accounts.binanceus.ccxt]
+enableRateLimit = false  # the local venue has no limit; Binance US would allow 1,200 weight a minute
 [accounts.binanceus.ccxt.urls.api]
 public = "{venue}/api/v3"
 private = "{venue}/api/v3"
