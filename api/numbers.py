@@ -1,7 +1,7 @@
 """JSON in and out with exact numbers: read from their text, written from their text, never through a float."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -91,7 +91,7 @@ def _write(value: Any, parts: list[str]) -> None:
             _write_fields(value.__dict__, parts)
         case Mapping():
             _write_fields(value, parts)
-        case Sequence():
+        case list() | tuple():
             parts.append("[")
             for position, item in enumerate(value):
                 if position:
