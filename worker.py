@@ -25,6 +25,7 @@ from domain.ports import Exchange
 from exchanges.opening import open_exchange
 from exchanges.paper_exchange import PaperExchange, PaperTerms
 from observability.logs import set_up_logs
+from observability.metrics import serve
 from settings import Settings, load_settings
 from starter.connection import connect_temporal
 from starter.feeds import start_feed
@@ -70,6 +71,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         for account in served:
             await start_feed(client, account)
         log.info("worker_ready", extra={"identity": identity, "accounts": list(served)})
+        if settings.worker.metrics_address is not None:
+            serve(settings.worker.metrics_address)
         if settings.worker.ready_file is not None:
             settings.worker.ready_file.write_text(json.dumps({"pid": os.getpid()}))
         await stop.wait()
@@ -172,7 +175,7 @@ def main() -> None:
     """Run the worker. Exit code 2 when the settings contradict each other."""
     try:
         settings = load_settings()
-        set_up_logs(level=settings.log_level)
+        set_up_logs(level="DEBUG" if settings.debug else settings.log_level)
         asyncio.run(_main(settings))
         code = 0
     except ConfigurationError as error:

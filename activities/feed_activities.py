@@ -20,6 +20,7 @@ from domain.numbers import subtract
 from domain.order import Frozen, Order
 from domain.ports import Exchange, OrderNotifier, OrderStore
 from domain.reports import OrderRef, OrderReport
+from observability import metrics
 
 FOLLOW_STRETCH = timedelta(minutes=15)
 """One activity follows for this long and returns, so that a rolling deployment moves the feed on its own."""
@@ -100,7 +101,10 @@ class _Follower:
 
     async def round(self, now: datetime) -> None:
         """Look once: working orders first, so that an order placed meanwhile is not taken for a missing one."""
-        working = [order for order in await self._store.working_orders(self._account) if _is_ours_to_follow(order)]
+        at_venue = await self._store.working_orders(self._account)
+        in_doubt = sum(1 for order in at_venue if order.status is OrderStatus.IN_DOUBT)
+        metrics.ORDERS_IN_DOUBT.labels(self._account).set(in_doubt)
+        working = [order for order in at_venue if _is_ours_to_follow(order)]
         if working:
             await self._follow(working, now)
         if self._balances_at is None or (now - self._balances_at).total_seconds() >= self._pace.idle_interval_s:
@@ -112,7 +116,8 @@ class _Follower:
 
     async def _follow(self, working: Sequence[Order], now: datetime) -> None:
         symbols = {order.ticket.symbol for order in working}
-        reports = {(r.symbol, r.venue_order_id): r for r in await self._exchange.fetch_open_orders(symbols)}
+        with metrics.venue_request(self._account, "fetch_open_orders"):
+            reports = {(r.symbol, r.venue_order_id): r for r in await self._exchange.fetch_open_orders(symbols)}
         moved: list[tuple[Order, OrderReport | None]] = []
         for order in working:
             report = reports.get((order.ticket.symbol, order.venue_order_id or ""))
@@ -138,6 +143,7 @@ class _Follower:
                 )
             await self._store.record_report(order.account, order.order_id, report, trades=own, now=now)
             self.reports += 1
+            self._balances_at = None  # a fill or an ending moved them: ask the venue anew
 
     async def _tell(self) -> None:
         notices = await self._store.pending_notices(self._account, limit=NOTICES_PER_ROUND)

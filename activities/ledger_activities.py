@@ -10,7 +10,8 @@ from activities.failures import in_activity
 from domain.errors import UnknownAccount
 from domain.order import Order
 from domain.ports import Admission, OrderStore
-from domain.risk import AccountTerms
+from domain.risk import AccountTerms, Answer
+from observability import metrics
 
 
 class LedgerActivities:
@@ -34,7 +35,11 @@ class LedgerActivities:
         """Decide and record the intent in one transaction: limits, reservation, order, facts."""
         async with in_activity():
             terms = self._terms_of(call.request.account)
-            return await self._store.admit(call.request, call.validated, terms=terms, now=self._clock())
+            admission = await self._store.admit(call.request, call.validated, terms=terms, now=self._clock())
+            if admission.answer is Answer.ALLOW:
+                ticket = call.request.ticket
+                metrics.ORDERS_PLACED.labels(call.request.account, ticket.side, ticket.order_type).inc()
+            return admission
 
     @activity.defn(name="deny")
     async def deny(self, call: DenyCall) -> Order:
@@ -69,7 +74,9 @@ class LedgerActivities:
     async def persist(self, call: OrderCall) -> Order:
         """Write the final facts once: reservation released, attempt closed."""
         async with in_activity():
-            return await self._store.finalize(call.account, call.order_id, now=self._clock())
+            order = await self._store.finalize(call.account, call.order_id, now=self._clock())
+            metrics.ORDERS_FINAL.labels(call.account, order.status).inc()
+            return order
 
     def _terms_of(self, account: str) -> AccountTerms:
         try:

@@ -25,6 +25,7 @@ from domain.order import Order, OrderRequest, OrderSide, OrderType
 from domain.ports import Attempt, Exchange, OrderStore
 from domain.reports import OrderRef, SubmitOutcome, SubmitVerdict
 from domain.risk import Validated
+from observability import metrics
 
 TRADES_OVERLAP = timedelta(seconds=60)
 """Trades are read from this long before an order was sent, for the venue's clock is not ours."""
@@ -76,9 +77,10 @@ class VenueActivities:
                 return await self._store.order(call.account, call.order_id)
             if not attempt.fresh:
                 return await self._give_up_unsent_or_doubt(attempt)
-            outcome = await self._exchange(call.account).submit(
-                attempt.submission, last_look=lambda: self._store.pass_last_look(attempt, now=self._clock())
-            )
+            with metrics.venue_request(call.account, "submit"):
+                outcome = await self._exchange(call.account).submit(
+                    attempt.submission, last_look=lambda: self._store.pass_last_look(attempt, now=self._clock())
+                )
             return await self._store.record_outcome(attempt, _with_pause(outcome), now=self._clock())
 
     @activity.defn(name="look_up")
@@ -112,7 +114,8 @@ class VenueActivities:
             if order.status is not OrderStatus.PENDING_CANCEL or attempt is None:
                 return order
             try:
-                hint = await self._exchange(call.account).cancel(_ref(order, attempt))
+                with metrics.venue_request(call.account, "cancel"):
+                    hint = await self._exchange(call.account).cancel(_ref(order, attempt))
             except VenueError as error:
                 activity.logger.info("cancel_unanswered", extra={"order_id": call.order_id, "code": error.code})
             else:
@@ -132,7 +135,8 @@ class VenueActivities:
     async def _look(self, order: Order, attempt: Attempt) -> Order:
         exchange = self._exchange(order.account)
         asked_at = self._clock()
-        report = await exchange.fetch_order(_ref(order, attempt))
+        with metrics.venue_request(order.account, "fetch_order"):
+            report = await exchange.fetch_order(_ref(order, attempt))
         if report is None:
             return await self._absent(order, attempt, exchange, asked_at=asked_at)
         ref = OrderRef(
