@@ -22,7 +22,7 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.errors import ExecutionError, IdempotencyConflict, OrderClosed, OrderNotFound
@@ -196,9 +196,9 @@ class ExecutionClient(OrderReading):
                 result_type=OrderView,
                 rpc_timeout=left,
             )
-        except Exception:
+        except (TemporalError, RuntimeError):
             # The operation keeps the failure too, and would log it as one that nobody has seen.
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(TemporalError, RuntimeError):
                 await operation.workflow_handle()
             raise
         return view

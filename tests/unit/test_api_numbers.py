@@ -59,7 +59,8 @@ def test_values_are_written_plainly():
     moment = datetime(2026, 11, 24, 13, 0, 0, 5, tzinfo=timezone(timedelta(hours=1)))
     value = {"d": Decimal("1E-8"), "t": moment, "e": OrderSide.BUY, "n": None, "b": True, "i": 3, "l": ("é", "\ud800")}
     assert write_json(value) == (
-        b'{"d":0.00000001,"t":"2026-11-24T12:00:00.000005Z","e":"buy","n":null,"b":true,"i":3,"l":["\\u00e9","\\ud800"]}'
+        b'{"d":0.00000001,"t":"2026-11-24T12:00:00.000005Z","e":"buy","n":null,"b":true,'
+        b'"i":3,"l":["\\u00e9","\\ud800"]}'
     )
 
 
