@@ -2,12 +2,16 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
 from decimal import Decimal
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]  # psutil ships no types
+
+from simulator.engine import MAKER_RATE, TAKER_RATE
 from simulator.running import API_KEY, SECRET_KEY, Configuration, default_balances, running
 
 
@@ -27,11 +31,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--api-key", default=API_KEY)
     parser.add_argument("--secret-key", default=SECRET_KEY)
     parser.add_argument("--balance", type=_balance, action="append", metavar="ASSET=AMOUNT", help="may be repeated")
-    parser.add_argument("--tick-interval-s", type=float, default=0.25, help="seconds between two moves of the market")
-    parser.add_argument("--slices", type=int, default=3, help="pieces that a resting order fills in once reached")
+    parser.add_argument(
+        "--tick-interval-s", type=float, default=0.25, help="seconds between two moves of the market; 0 never"
+    )
+    parser.add_argument(
+        "--slices", "--fill-slices", type=int, default=3, help="pieces that a resting order fills in once reached"
+    )
     parser.add_argument(
         "--weight-limit", type=int, default=1_000_000, help="request weight per minute; Binance US: 1200"
     )
+    parser.add_argument("--maker-rate", type=Decimal, default=MAKER_RATE, help="commission as a share")
+    parser.add_argument("--taker-rate", type=Decimal, default=TAKER_RATE, help="commission as a share")
     parser.add_argument("--parent-pid", type=int, help="end when this process has gone")
     return parser.parse_args()
 
@@ -49,6 +59,8 @@ async def _run(arguments: argparse.Namespace) -> None:
         tick_interval_s=arguments.tick_interval_s,
         slices=arguments.slices,
         weight_limit=arguments.weight_limit,
+        maker_rate=arguments.maker_rate,
+        taker_rate=arguments.taker_rate,
     )
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -60,23 +72,19 @@ async def _run(arguments: argparse.Namespace) -> None:
             partial = arguments.ready_file.with_suffix(".part")
             partial.write_text(ready)
             partial.replace(arguments.ready_file)
-        while not stop.is_set():
-            if arguments.parent_pid is not None and not _is_alive(arguments.parent_pid):
-                break
-            try:
-                await asyncio.wait_for(stop.wait(), 1)
-            except TimeoutError:
-                continue
+        await _until_told_or_alone(stop, arguments.parent_pid)
 
 
-def _is_alive(pid: int) -> bool:
+async def _until_told_or_alone(stop: asyncio.Event, parent_pid: int | None) -> None:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        # Taken once, with its start time: a later process under the same number is not our parent.
+        parent = psutil.Process(parent_pid) if parent_pid is not None else None
+        while parent is None or (parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1)
+                return
+    except psutil.NoSuchProcess:
+        return
 
 
 if __name__ == "__main__":

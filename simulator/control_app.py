@@ -1,6 +1,7 @@
 """The control face, on a port of its own: what truly happened, faults, the market and the clock. JSON over HTTP."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
@@ -9,6 +10,8 @@ from aiohttp import web
 
 from simulator.faults import KINDS
 from simulator.listing import LISTINGS, text
+from simulator.orders import VenueOrder
+from simulator.refusals import Refusal
 from simulator.venue import Venue
 
 
@@ -37,6 +40,7 @@ def build(venue: Venue, skew: Skew) -> web.Application:
     app.router.add_delete("/faults", control.clear_faults)
     app.router.add_post("/market/{symbol}", control.market)
     app.router.add_post("/clock", control.clock)
+    app.router.add_post("/tick", control.tick)
     return app
 
 
@@ -44,7 +48,7 @@ def build(venue: Venue, skew: Skew) -> web.Application:
 async def _bad_input(request: web.Request, handler: Any) -> web.StreamResponse:
     try:
         answer: web.StreamResponse = await handler(request)
-    except (ValueError, ArithmeticError, KeyError) as error:
+    except (ValueError, TypeError, ArithmeticError, KeyError, Refusal) as error:
         return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
     return answer
 
@@ -64,7 +68,7 @@ class _Control:
         return web.json_response(self._fills())
 
     async def requests(self, request: web.Request) -> web.Response:
-        return web.json_response(self._venue.requests)
+        return web.json_response(self._venue.requests.all())
 
     async def client_orders(self, request: web.Request) -> web.Response:
         """Tell how many orders each client id made, over all symbols."""
@@ -72,14 +76,14 @@ class _Control:
 
     async def summary(self, request: web.Request) -> web.Response:
         engine = self._venue.engine
-        posts = [entry for entry in self._venue.requests if entry["method"] == "POST"]
+        posts = [entry for entry in self._venue.requests.changes() if entry["method"] == "POST"]
         sent = Counter(entry.get("newClientOrderId", "") for entry in posts)
         return web.json_response(
             {
-                "orders": len(engine.orders),
-                "open": len(engine.open),
+                "orders": sum(len(orders) for orders in engine.orders.values()),
+                "open": sum(len(orders) for orders in engine.open.values()),
                 "trades": sum(len(trades) for trades in engine.trades.values()),
-                "statuses": Counter(order.status for order in engine.orders.values()),
+                "statuses": Counter(order.status for order in self._all_orders()),
                 "posts": len(posts),
                 "posts_per_client_order_id_max": max(sent.values(), default=0),
                 "orders_per_client_order_id_max": max(self._per_client_id().values(), default=0),
@@ -87,19 +91,18 @@ class _Control:
         )
 
     async def ledger(self, request: web.Request) -> web.Response:
-        return web.json_response({"orders": self._orders(), "fills": self._fills(), "requests": self._venue.requests})
+        return web.json_response(
+            {"orders": self._orders(), "fills": self._fills(), "requests": self._venue.requests.all()}
+        )
 
     async def balances(self, request: web.Request) -> web.Response:
-        engine = self._venue.engine
-        held = {
-            asset: {"free": text(engine.free[asset]), "locked": text(engine.locked.get(asset, Decimal(0)))}
-            for asset in sorted(engine.free)
-        }
-        return web.json_response(held)
+        held = self._venue.engine.account
+        shown = {asset: {"free": text(held.free(asset)), "locked": text(held.locked(asset))} for asset in held.assets()}
+        return web.json_response(shown)
 
     async def set_balances(self, request: web.Request) -> web.Response:
         for asset, amount in (await request.json()).items():
-            self._venue.engine.free[asset] = Decimal(str(amount))
+            self._venue.engine.set_balance(asset, Decimal(str(amount)))
         return await self.balances(request)
 
     async def faults(self, request: web.Request) -> web.Response:
@@ -114,7 +117,7 @@ class _Control:
         return web.json_response({"active": []})
 
     async def market(self, request: web.Request) -> web.Response:
-        """Set `price`, `frozen` or `volatility_bps`, or `fill` an order: {client_order_id, quantity, price?}."""
+        """Set `price`, `frozen` or `volatility_bps`, or `fill` an order by `client_order_id` or `order_id`."""
         symbol = request.match_info["symbol"].replace("-", "").replace("_", "")
         if symbol not in LISTINGS:
             raise ValueError(f"unknown symbol {symbol}; known: {', '.join(LISTINGS)}")
@@ -125,25 +128,35 @@ class _Control:
             market.set_price(Decimal(str(wanted["price"])))
         if "fill" in wanted:
             fill = wanted["fill"]
-            order = self._venue.engine.find(symbol, None, fill["client_order_id"])
+            order = self._venue.engine.find(symbol, fill.get("order_id"), fill.get("client_order_id"))
             price = Decimal(str(fill["price"])) if "price" in fill else None
             self._venue.engine.fill_now(order, Decimal(str(fill["quantity"])), price)
         return web.json_response({"symbol": symbol, "price": text(market.price), "frozen": market.frozen})
+
+    async def tick(self, request: web.Request) -> web.Response:
+        """Let time pass `count` times at once, 1 if not given; for tests that must not wait."""
+        wanted = await request.json() if request.can_read_body else {}
+        count = int(wanted.get("count", 1))
+        for _ in range(count):
+            self._venue.engine.tick()
+        return web.json_response({"count": count})
 
     async def clock(self, request: web.Request) -> web.Response:
         self._skew.skew_ms = int((await request.json())["skew_ms"])
         return web.json_response({"skew_ms": self._skew.skew_ms})
 
+    def _all_orders(self) -> Iterator[VenueOrder]:
+        return (order for orders in self._venue.engine.orders.values() for order in orders)
+
     def _orders(self) -> list[dict[str, object]]:
-        return [order.wire() for order in self._venue.engine.orders.values()]
+        return [order.wire() | {"history": order.history} for order in self._all_orders()]
 
     def _fills(self) -> list[dict[str, object]]:
-        engine = self._venue.engine
         return [
-            trade.wire() | {"clientOrderId": engine.orders[trade.symbol, trade.order_id].client_order_id}
-            for trades in engine.trades.values()
-            for trade in trades
+            trade.wire() | {"clientOrderId": order.client_order_id}
+            for order in self._all_orders()
+            for trade in order.trades
         ]
 
     def _per_client_id(self) -> dict[str, int]:
-        return dict(Counter(order.client_order_id for order in self._venue.engine.orders.values()))
+        return dict(Counter(order.client_order_id for order in self._all_orders()))

@@ -1,21 +1,29 @@
 """Faults on request: what a real venue and a real network do once in a while, done when a test asks for it."""
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-KINDS = {
+WHOLE_ANSWER = {
     "drop_before": "the connection closes, and the request is not carried out",
     "drop_after": "the request is carried out, and the connection closes without an answer",
-    "hang": "the request is carried out, and no answer comes for `seconds`",
+    "hang": "the request is carried out if `accepted`, and after `seconds` the connection closes without an answer",
     "delay": "the request waits for `seconds` before it is carried out, if its window still allows it",
     "http_status": "the request is carried out if `accepted`, and the answer is `status` with an HTML page",
     "error": "the request is carried out if `accepted`, and the answer is the error `code` with `msg`",
-    "truncated": "the request is carried out, and the answer ends in the middle",
+    "truncated": "the request is carried out, and the answer is JSON that ends in the middle",
+    "cut_short": "the request is carried out, and the connection closes in the middle of the answer",
     "empty_200": "the request is carried out, and the answer is empty",
     "html_200": "the request is carried out, and the answer is an HTML page with status 200",
+    "rate_limit": "not carried out: -1003 with status 429, or 418 if `status` says so, and Retry-After `seconds`",
+    "maintenance": "the request is not carried out, and the answer is 503 with an HTML page",
+}
+"""What becomes of a request as a whole. `accepted` is true unless it is given."""
+KINDS = {
+    **WHOLE_ANSWER,
     "visibility_lag": "orders placed while it is set are not shown by queries for `seconds`",
-    "fill_lag": "trades made while it is set appear in myTrades after `seconds`",
+    "fill_lag": "trades of orders placed while it is set appear in myTrades after `seconds`",
     "cancel_race": "an order fills just before its cancel arrives",
     "repeat_trades": "pages of trades are shuffled and say everything twice",
 }
@@ -23,17 +31,19 @@ KINDS = {
 
 @dataclass
 class Fault:
-    """One fault that waits for its request."""
+    """One fault that waits for its request. What is `None` fits every request."""
 
     kind: str
     method: str | None = None
     path: str | None = None
+    """The end of the path, as in `/order`."""
     symbol: str | None = None
+    side: str | None = None
     client_order_id_prefix: str | None = None
     times: int | None = None
     probability: float = 1.0
     seconds: float = 5.0
-    status: int = 502
+    status: int | None = None
     accepted: bool = True
     code: int = -1007
     msg: str = "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
@@ -41,11 +51,14 @@ class Fault:
 
     def fits(self, method: str, path: str, parameters: dict[str, str]) -> bool:
         """Tell whether a request is one of those that this fault waits for."""
+        names = ("newClientOrderId", "origClientOrderId", "cancelOrigClientOrderId")
+        client_ids = [parameters[name] for name in names if name in parameters] or [""]
         return (
-            (self.method is None or self.method == method)
+            self.method in (None, method)
             and (self.path is None or path.endswith(self.path))
-            and (self.symbol is None or parameters.get("symbol") == self.symbol)
-            and parameters.get("newClientOrderId", "").startswith(self.client_order_id_prefix or "")
+            and self.symbol in (None, parameters.get("symbol"))
+            and self.side in (None, parameters.get("side"))
+            and any(client_id.startswith(self.client_order_id_prefix or "") for client_id in client_ids)
         )
 
 
@@ -60,17 +73,22 @@ class FaultPlan:
         self._dice = random.Random(self.seed)
 
     def add(self, description: dict[str, Any]) -> Fault:
-        """Set a fault. Raises `ValueError` with what is known when a name is not."""
-        if description.get("kind") not in KINDS:
-            raise ValueError(f"unknown fault {description.get('kind')!r}; known: {', '.join(sorted(KINDS))}")
+        """Set a fault: the fields of `Fault`, flat or grouped under `match` and `params`.
+
+        Raises `ValueError` with what is known when a name is not.
+        """
+        named = {name: value for name, value in description.items() if name not in ("match", "params")}
+        named |= description.get("match", {}) | description.get("params", {})
+        if named.get("kind") not in KINDS:
+            raise ValueError(f"unknown fault {named.get('kind')!r}; known: {', '.join(sorted(KINDS))}")
         try:
-            fault = Fault(**description)
+            fault = Fault(**named)
         except TypeError as error:
             raise ValueError(str(error)) from None
         self.faults.append(fault)
         return fault
 
-    def strike(self, method: str, path: str, parameters: dict[str, str], *kinds: str) -> Fault | None:
+    def strike(self, method: str, path: str, parameters: dict[str, str], kinds: Collection[str]) -> Fault | None:
         """Return the first fault of these kinds that strikes this request, and count it."""
         for fault in self.faults:
             spent = fault.times is not None and fault.hits >= fault.times

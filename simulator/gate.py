@@ -10,6 +10,9 @@ from simulator.refusals import Refusal, missing, stale_timestamp
 AHEAD_MAX_MS = 1000
 DEFAULT_WINDOW_MS = 5000
 WINDOW_MAX_MS = 60_000
+BAN_AFTER = 10
+"""Requests over the limit in one minute before 429 becomes 418."""
+ORDER_INTERVALS = {"10S": 10_000, "1D": 86_400_000}
 
 
 @dataclass
@@ -23,9 +26,8 @@ class Gate:
     used_weight: int = 0
     minute: int = 0
     over: int = 0
-    orders_placed: int = 0
-    banned_until_ms: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
+    order_counts: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By length of the interval in milliseconds: which interval it is, and how many orders were placed in it."""
 
     def weigh(self, weight: int) -> dict[str, str]:
         """Count a request; return the headers that tell. Raises `Refusal` 429, and 418 to who does not slow down."""
@@ -37,10 +39,24 @@ class Gate:
         left_s = str(60 - now % 60_000 // 1000)
         if self.used_weight > self.weight_limit:
             self.over += 1
-            status = 418 if self.over > 10 else 429
+            status = 418 if self.over > BAN_AFTER else 429
             message = "Too many requests; current limit of request weight per minute was reached."
             raise Refusal(-1003, message, status=status, headers={**headers, "Retry-After": left_s})
         return headers
+
+    def count_order(self) -> None:
+        """Count an order that was taken."""
+        for length_ms in ORDER_INTERVALS.values():
+            self.order_counts[length_ms] = (self.clock_ms() // length_ms, self.orders_placed(length_ms) + 1)
+
+    def orders_placed(self, length_ms: int) -> int:
+        """Return how many orders were placed in the present interval of that length."""
+        interval, count = self.order_counts.get(length_ms, (0, 0))
+        return count if interval == self.clock_ms() // length_ms else 0
+
+    def order_headers(self) -> dict[str, str]:
+        """Return the headers that tell how many orders were placed."""
+        return {f"X-MBX-ORDER-COUNT-{name}": str(self.orders_placed(ms)) for name, ms in ORDER_INTERVALS.items()}
 
     def check_signature(self, key: str | None, signed: str, parameters: dict[str, str]) -> None:
         """Check key and HMAC over exactly what was sent."""

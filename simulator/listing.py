@@ -1,9 +1,13 @@
 """What the venue lists: symbols with their filters, as Binance documents them."""
 
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 
 ASSET_PRECISION = 8
+MAX_NOTIONAL = Decimal(90_000_000)
+PERCENT_UP = Decimal(5)
+PERCENT_DOWN = Decimal("0.2")
+ORDER_TYPES = ("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT")
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,11 @@ class Listing:
         """The venue's own spelling."""
         return self.base + self.quote
 
+    @property
+    def max_price(self) -> Decimal:
+        """The highest price that an order may name."""
+        return self.start * 100
+
     def exchange_info(self) -> dict[str, object]:
         """Return the symbol's entry of `exchangeInfo`."""
         return {
@@ -39,7 +48,7 @@ class Listing:
             "quoteAssetPrecision": ASSET_PRECISION,
             "baseCommissionPrecision": ASSET_PRECISION,
             "quoteCommissionPrecision": ASSET_PRECISION,
-            "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT"],
+            "orderTypes": ORDER_TYPES,
             "icebergAllowed": False,
             "ocoAllowed": False,
             "quoteOrderQtyMarketAllowed": True,
@@ -56,7 +65,7 @@ class Listing:
             {
                 "filterType": "PRICE_FILTER",
                 "minPrice": str(self.tick),
-                "maxPrice": str(self.start * 100),
+                "maxPrice": str(self.max_price),
                 "tickSize": str(self.tick),
             },
             {
@@ -69,16 +78,16 @@ class Listing:
                 "filterType": "NOTIONAL",
                 "minNotional": str(self.min_notional),
                 "applyMinToMarket": True,
-                "maxNotional": "90000000",
+                "maxNotional": str(MAX_NOTIONAL),
                 "applyMaxToMarket": False,
                 "avgPriceMins": 5,
             },
             {
                 "filterType": "PERCENT_PRICE_BY_SIDE",
-                "bidMultiplierUp": "5",
-                "bidMultiplierDown": "0.2",
-                "askMultiplierUp": "5",
-                "askMultiplierDown": "0.2",
+                "bidMultiplierUp": str(PERCENT_UP),
+                "bidMultiplierDown": str(PERCENT_DOWN),
+                "askMultiplierUp": str(PERCENT_UP),
+                "askMultiplierDown": str(PERCENT_DOWN),
                 "avgPriceMins": 5,
             },
             {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": self.max_orders},
@@ -114,6 +123,11 @@ LISTINGS = {
 def cut(value: Decimal) -> Decimal:
     """Cut an amount to the eight places that the venue keeps."""
     return value.quantize(Decimal("0.00000001"), rounding=ROUND_DOWN)
+
+
+def cut_up(value: Decimal) -> Decimal:
+    """Round an amount to be locked up to the eight places that the venue keeps."""
+    return value.quantize(Decimal("0.00000001"), rounding=ROUND_UP)
 
 
 def text(value: Decimal) -> str:

@@ -1,4 +1,4 @@
-"""What the venue keeps of an order and its trades, and how it writes them on the wire."""
+"""What the venue is asked, what it keeps of an order and its trades, and how it writes them on the wire."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -6,6 +6,21 @@ from decimal import Decimal
 from simulator.listing import text
 
 OPEN = ("NEW", "PARTIALLY_FILLED")
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What is asked for. A zero price, stop price or quote quantity stands for one that was not given."""
+
+    symbol: str
+    side: str
+    type: str
+    quantity: Decimal
+    client_order_id: str
+    price: Decimal = Decimal(0)
+    stop_price: Decimal = Decimal(0)
+    time_in_force: str = "GTC"
+    quote_quantity: Decimal = Decimal(0)
 
 
 @dataclass
@@ -17,6 +32,8 @@ class Trade:
     order_id: int
     price: Decimal
     quantity: Decimal
+    cost: Decimal
+    """Quote units, cut to the eight places that the venue keeps."""
     commission: Decimal
     commission_asset: str
     time_ms: int
@@ -32,7 +49,7 @@ class Trade:
             "orderListId": -1,
             "price": text(self.price),
             "qty": text(self.quantity),
-            "quoteQty": text(self.price * self.quantity),
+            "quoteQty": text(self.cost),
             "commission": text(self.commission),
             "commissionAsset": self.commission_asset,
             "time": self.time_ms,
@@ -65,6 +82,7 @@ class VenueOrder:
     quantity: Decimal
     price: Decimal
     stop_price: Decimal
+    quote_quantity: Decimal
     time_ms: int
     status: str = "NEW"
     executed: Decimal = Decimal(0)
@@ -74,6 +92,7 @@ class VenueOrder:
     triggered: bool = True
     slice_quantity: Decimal = Decimal(0)
     trades: list[Trade] = field(default_factory=list)
+    history: list[dict[str, object]] = field(default_factory=list)
 
     @property
     def is_open(self) -> bool:
@@ -105,9 +124,20 @@ class VenueOrder:
             "time": self.time_ms,
             "updateTime": self.update_ms or self.time_ms,
             "isWorking": self.triggered,
-            "workingTime": self.time_ms,
-            "origQuoteOrderQty": text(Decimal(0)),
+            "workingTime": self.time_ms if self.triggered else -1,
+            "origQuoteOrderQty": text(self.quote_quantity),
             "selfTradePreventionMode": "NONE",
+        }
+
+    def canceled_answer(self, cancel_id: str) -> dict[str, object]:
+        """Return the answer to a cancel: it carries the cancel's own client id beside the order's."""
+        shown = self.wire()
+        hidden = ("time", "updateTime", "isWorking", "workingTime", "origQuoteOrderQty")
+        answer = {name: value for name, value in shown.items() if name not in hidden}
+        return answer | {
+            "origClientOrderId": self.client_order_id,
+            "clientOrderId": cancel_id,
+            "transactTime": self.update_ms,
         }
 
     def new_order_answer(self, kind: str) -> dict[str, object]:

@@ -4,12 +4,25 @@
 class Refusal(Exception):
     """An answer with an error code. `status` is the HTTP status."""
 
-    def __init__(self, code: int, message: str, status: int = 400, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        status: int = 400,
+        headers: dict[str, str] | None = None,
+        data: dict[str, object] | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.status = status
         self.headers = headers or {}
+        self.data = data
+
+    def wire(self) -> dict[str, object]:
+        """Return the answer's body."""
+        body: dict[str, object] = {"code": self.code, "msg": self.message}
+        return body if self.data is None else {**body, "data": self.data}
 
 
 def filter_failure(name: str) -> Refusal:
@@ -20,6 +33,16 @@ def filter_failure(name: str) -> Refusal:
 def missing(name: str) -> Refusal:
     """A parameter that is not there."""
     return Refusal(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+
+
+def illegal(name: str, legal: str) -> Refusal:
+    """A parameter that is not written as it must be."""
+    return Refusal(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
+
+
+def superfluous(name: str) -> Refusal:
+    """A parameter that this kind of order does not take."""
+    return Refusal(-1106, f"Parameter '{name}' sent when not required.")
 
 
 def balance_insufficient() -> Refusal:
@@ -35,6 +58,11 @@ def duplicate_order() -> Refusal:
 def would_take() -> Refusal:
     """A maker-only order that would meet the book."""
     return Refusal(-2010, "Order would immediately match and take.")
+
+
+def would_trigger() -> Refusal:
+    """A stop that the market has passed already."""
+    return Refusal(-2010, "Stop price would trigger immediately.")
 
 
 def unknown_order() -> Refusal:

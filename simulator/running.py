@@ -11,10 +11,11 @@ from pathlib import Path
 from aiohttp import web
 
 from simulator import control_app, venue_app
-from simulator.engine import Engine
+from simulator.engine import MAKER_RATE, TAKER_RATE, Engine
 from simulator.faults import FaultPlan
 from simulator.gate import Gate
 from simulator.journal import Journal
+from simulator.request_log import RequestLog
 from simulator.venue import Venue
 
 API_KEY = "simulator-key"
@@ -35,7 +36,7 @@ def default_balances() -> dict[str, Decimal]:
 
 @dataclass(frozen=True)
 class Configuration:
-    """How the venue is run. Port 0 takes a free one."""
+    """How the venue is run. Port 0 takes a free one; with a tick interval of 0, only the control face moves time."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -48,6 +49,8 @@ class Configuration:
     tick_interval_s: float = 0.25
     slices: int = 3
     weight_limit: int = 1_000_000
+    maker_rate: Decimal = MAKER_RATE
+    taker_rate: Decimal = TAKER_RATE
 
 
 @dataclass(frozen=True)
@@ -75,17 +78,23 @@ async def running(configuration: Configuration) -> AsyncIterator[Running]:
         clock_ms=clock_ms,
         journal=journal,
         slices=configuration.slices,
+        maker_rate=configuration.maker_rate,
+        taker_rate=configuration.taker_rate,
     )
+    requests = RequestLog(journal)
+    for entry in journal.read():
+        (requests if entry["kind"] == "request" else engine).remember(entry)
     gate = Gate(configuration.api_key, configuration.secret_key, clock_ms, configuration.weight_limit)
-    venue = Venue(engine=engine, gate=gate, faults=FaultPlan(configuration.seed), clock_ms=clock_ms)
+    venue = Venue(engine=engine, gate=gate, faults=FaultPlan(configuration.seed), requests=requests, clock_ms=clock_ms)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(journal.close)
         url = await _serve(stack, venue_app.build(venue), configuration.host, configuration.port)
         control_url = await _serve(
             stack, control_app.build(venue, skew), configuration.host, configuration.control_port
         )
-        ticking = asyncio.create_task(_tick(engine, configuration.tick_interval_s))
-        stack.callback(ticking.cancel)
+        if configuration.tick_interval_s > 0:
+            ticking = asyncio.create_task(_tick(engine, configuration.tick_interval_s))
+            stack.callback(ticking.cancel)
         yield Running(venue=venue, url=url, control_url=control_url)
 
 

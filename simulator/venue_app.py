@@ -8,123 +8,135 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from simulator.endpoints import ROUTES, Endpoint
-from simulator.faults import Fault
+from simulator.faults import WHOLE_ANSWER, Fault
 from simulator.refusals import Refusal
+from simulator.routes import ROUTES, Route
 from simulator.venue import Venue
 
-HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
+HTML = "<html><body><h1>{status}</h1></body></html>"
+NOT_CARRIED_OUT = ("drop_before", "rate_limit", "maintenance")
 
 
 def build(venue: Venue) -> web.Application:
     """Make the application."""
     app = web.Application(client_max_size=1 << 20)
-    for method, path, endpoint, weight, signed in ROUTES:
-        app.router.add_route(method, path, _handler(venue, endpoint, weight, signed))
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, _handler(venue, route))
     return app
 
 
-def _handler(
-    venue: Venue, endpoint: Endpoint, weight: int, signed: bool
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _handler(venue: Venue, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
-        body = (await request.read()).decode()
-        parameters = dict(
-            parse_qsl(request.query_string, keep_blank_values=True) + parse_qsl(body, keep_blank_values=True)
+        # The signature covers the bytes as they were sent, so nothing here may have been decoded.
+        query, body = request.raw_path.partition("?")[2], (await request.read()).decode()
+        parameters = dict(parse_qsl(body, keep_blank_values=True) + parse_qsl(query, keep_blank_values=True))
+        record = venue.requests.arrived(
+            method=route.method, path=route.path, parameters=parameters, time_ms=venue.clock_ms()
         )
-        record = _record(venue, request, parameters)
+        call = _Call(venue, route, request, parameters, record)
         try:
-            headers = venue.gate.weigh(weight)
-            if signed:
-                sent = request.query_string + body
-                venue.gate.check_signature(request.headers.get("X-MBX-APIKEY"), sent, parameters)
-                venue.gate.check_window(parameters)
-            struck = venue.faults.strike(request.method, request.path, parameters, *_WHOLE_ANSWER)
-            if struck is not None and struck.kind in ("drop_before", "delay"):
-                if struck.kind == "drop_before":
-                    return _cut(request, record)
-                await asyncio.sleep(struck.seconds)
-                venue.gate.check_window(parameters)
-            if struck is not None and not struck.accepted and struck.kind in ("error", "http_status"):
-                return _spoilt_answer(struck, "", record)
-            answer = json.dumps(endpoint(venue, parameters), separators=(",", ":"))
-            record["accepted"] = True
-            if struck is not None and struck.kind != "delay":
-                return await _struck_answer(request, struck, answer, record)
-        except Refusal as refusal:
-            record["refused"] = refusal.code
-            text_body = json.dumps({"code": refusal.code, "msg": refusal.message})
-            return web.Response(
-                text=text_body, status=refusal.status, headers=refusal.headers, content_type="application/json"
-            )
-        record["delivered"] = True
-        return web.Response(text=answer, headers=headers, content_type="application/json")
+            response = await call.answer(query + body)
+            record["status"] = response.status
+            return response
+        finally:
+            venue.requests.ended(record)
 
     return handle
 
 
-_WHOLE_ANSWER = (
-    "drop_before",
-    "drop_after",
-    "hang",
-    "delay",
-    "http_status",
-    "error",
-    "truncated",
-    "empty_200",
-    "html_200",
-)
+class _Call:
+    """One request on its way through gate, faults and endpoint."""
+
+    def __init__(
+        self, venue: Venue, route: Route, request: web.Request, parameters: dict[str, str], record: dict[str, Any]
+    ) -> None:
+        self._venue = venue
+        self._route = route
+        self._request = request
+        self._parameters = parameters
+        self._record = record
+        self._headers: dict[str, str] = {}
+
+    async def answer(self, signed: str) -> web.StreamResponse:
+        """Carry the request out as far as the faults let it, and return what the client sees."""
+        gate = self._venue.gate
+        try:
+            self._headers = gate.weigh(self._route.weighs(self._parameters))
+            if self._route.signed:
+                gate.check_signature(self._request.headers.get("X-MBX-APIKEY"), signed, self._parameters)
+                gate.check_window(self._parameters)
+            fault = self._venue.faults.strike(
+                self._route.method, self._route.path, self._venue.subject(self._parameters), WHOLE_ANSWER
+            )
+            return self._carried_out() if fault is None else await self._struck(fault)
+        except Refusal as refusal:
+            self._record["refused"] = refusal.code
+            return self._response(refusal.wire(), status=refusal.status, headers=refusal.headers)
+
+    def _carried_out(self) -> web.Response:
+        content = self._content()
+        headers = self._venue.gate.order_headers() if self._route.method == "POST" else {}
+        return self._response(content, headers=headers)
+
+    def _content(self) -> Any:
+        content = self._route.endpoint(self._venue, self._parameters)
+        self._record["accepted"] = True
+        return content
+
+    def _response(self, content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+        transport = self._request.transport
+        self._record["delivered"] = transport is not None and not transport.is_closing()
+        return web.Response(
+            text=json.dumps(content, separators=(",", ":")),
+            status=status,
+            headers={**self._headers, **(headers or {})},
+            content_type="application/json",
+        )
+
+    async def _struck(self, fault: Fault) -> web.StreamResponse:
+        self._record["fault"] = fault.kind
+        if fault.kind == "delay":
+            await asyncio.sleep(fault.seconds)
+            if self._route.signed:
+                self._venue.gate.check_window(self._parameters)
+            return self._carried_out()
+        if fault.kind == "rate_limit":
+            headers = {"Retry-After": str(int(fault.seconds))}
+            raise Refusal(-1003, "Too many requests.", status=fault.status or 429, headers=headers)
+        text = ""
+        if fault.accepted and fault.kind not in NOT_CARRIED_OUT:
+            text = json.dumps(self._content(), separators=(",", ":"))
+        if fault.kind == "hang":
+            await asyncio.sleep(fault.seconds)
+        if fault.kind in ("hang", "drop_before", "drop_after"):
+            return self._cut()
+        if fault.kind == "cut_short":
+            return await self._cut_short(text)
+        return _spoilt(fault, text)
+
+    def _cut(self) -> web.StreamResponse:
+        if self._request.transport is not None:
+            self._request.transport.abort()
+        return web.Response()
+
+    async def _cut_short(self, text: str) -> web.StreamResponse:
+        content = text.encode()
+        response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(content))})
+        await response.prepare(self._request)
+        await response.write(content[: len(content) // 2])
+        if self._request.transport is not None:
+            self._request.transport.close()
+        return response
 
 
-async def _struck_answer(request: web.Request, fault: Fault, answer: str, record: dict[str, Any]) -> web.StreamResponse:
-    if fault.kind == "hang":
-        await asyncio.sleep(fault.seconds)
-        return _cut(request, record)
-    if fault.kind == "drop_after":
-        return _cut(request, record)
-    return _spoilt_answer(fault, answer, record)
-
-
-def _spoilt_answer(fault: Fault, answer: str, record: dict[str, Any]) -> web.StreamResponse:
-    record["spoilt"] = fault.kind
-    if fault.kind == "http_status":
-        return web.Response(text=HTML, status=fault.status, content_type="text/html")
+def _spoilt(fault: Fault, text: str) -> web.Response:
+    if fault.kind == "error":
+        status = fault.status or (504 if fault.code == -1007 else 400)
+        return web.json_response({"code": fault.code, "msg": fault.msg}, status=status)
+    if fault.kind in ("http_status", "maintenance"):
+        status = fault.status or (502 if fault.kind == "http_status" else 503)
+        return web.Response(text=HTML.format(status=status), status=status, content_type="text/html")
     if fault.kind == "html_200":
-        return web.Response(text=HTML, content_type="text/html")
-    if fault.kind == "empty_200":
-        return web.Response(text="", content_type="application/json")
-    if fault.kind == "truncated":
-        return web.Response(text=answer[: len(answer) // 2], content_type="application/json")
-    return web.json_response({"code": fault.code, "msg": fault.msg}, status=504 if fault.code == -1007 else 400)
-
-
-def _cut(request: web.Request, record: dict[str, Any]) -> web.StreamResponse:
-    record["cut"] = True
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response()
-
-
-def _record(venue: Venue, request: web.Request, parameters: dict[str, str]) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "method": request.method,
-        "path": request.path,
-        "time_ms": venue.clock_ms(),
-        "accepted": False,
-        "delivered": False,
-    }
-    for name in (
-        "symbol",
-        "newClientOrderId",
-        "origClientOrderId",
-        "orderId",
-        "timestamp",
-        "side",
-        "quantity",
-        "price",
-    ):
-        if name in parameters:
-            record[name] = parameters[name]
-    if request.method != "GET" or request.path.endswith(("/order", "/allOrders", "/myTrades", "/openOrders")):
-        venue.requests.append(record)
-    return record
+        return web.Response(text=HTML.format(status="Maintenance"), content_type="text/html")
+    half = text[: len(text) // 2] if fault.kind == "truncated" else ""
+    return web.Response(text=half, content_type="application/json")
