@@ -8,7 +8,7 @@ from typing import Final
 
 import typer
 
-from cli import stack
+from cli import demo, stack
 from domain.errors import ConfigurationError, ExecutionError
 
 app: Final = typer.Typer(
@@ -18,6 +18,7 @@ app: Final = typer.Typer(
     pretty_exceptions_enable=False,
 )
 stack.register(app)
+demo.register(app)
 
 
 def main() -> None:
