@@ -231,8 +231,12 @@ class Engine:
         spent = cost if buying else quantity
         self.account.spend(spent_asset, spent)
         self.account.receive(received_asset, received - trade.commission)
-        order.locked -= spent
         order.executed += quantity
+        order.locked -= spent
+        # A better price than the limit leaves something over, which is free at once.
+        kept = cut_up(order.left * order.price) if buying and order.price else order.locked
+        self.account.release(spent_asset, order.locked - kept)
+        order.locked = kept
         order.cost += cost
         order.trades.append(trade)
         trades.append(trade)
