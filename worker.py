@@ -36,8 +36,10 @@ from storage.paper_store import SqlPaperBook
 from workflows.account_feed import AccountFeedWorkflow
 from workflows.order_workflow import OrderWorkflow
 
-STICKY_TIMEOUT = timedelta(seconds=2)
+STICKY_TIMEOUT = timedelta(seconds=1)
 """Orders cached by a worker that died are deaf for this long."""
+BEAT_INTERVAL = timedelta(seconds=1)
+"""Heartbeats are passed on at least this often; the SDK's own 80 % of the timeout would leave no margin."""
 CREDENTIALS_RETRY_S = 2.0
 log = logging.getLogger("volex.worker")
 
@@ -101,6 +103,7 @@ def _workers(
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         graceful_shutdown_timeout=graceful,
+        max_heartbeat_throttle_interval=BEAT_INTERVAL,
         identity=identity,
     )
     accounts = [
@@ -110,6 +113,7 @@ def _workers(
             activities=[venue.validate, venue.submit, venue.look_up, venue.cancel, feed.follow_account],
             activity_task_poller_behavior=PollerBehaviorAutoscaling(initial=2),
             graceful_shutdown_timeout=graceful,
+            max_heartbeat_throttle_interval=BEAT_INTERVAL,
             identity=identity,
         )
         for account in exchanges

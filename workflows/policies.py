@@ -5,10 +5,10 @@ from typing import Final
 
 from temporalio.common import RetryPolicy
 
-TASK_TIMEOUT: Final = timedelta(seconds=5)
+TASK_TIMEOUT: Final = timedelta(seconds=3)
 """A workflow task of a dead worker is given to another after this long."""
 
-HEARTBEAT_TIMEOUT: Final = timedelta(seconds=3)
+HEARTBEAT_TIMEOUT: Final = timedelta(milliseconds=2500)
 """A worker killed with -9 is noticed after this long; activities beat every second."""
 
 LEDGER_TIMEOUT: Final = timedelta(seconds=15)
