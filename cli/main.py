@@ -1,24 +1,27 @@
-"""The `volex` command: mounts the command modules. Heavy imports happen inside commands, so that help is quick.
+"""The `volex` command: mounts the command modules. Heavy imports happen inside commands, so that help is quick."""
 
-Exit codes: 0 done, 1 failed, 2 wrong arguments or settings.
-"""
-
+import os
 import sys
 from typing import Final
 
 import typer
 
-from cli import demo, stack
-from domain.errors import ConfigurationError, ExecutionError
+from cli import account, demo, doctor, orders, render, stack
+from cli.exit_codes import EPILOG, code_of
+from domain.errors import ExecutionError
 
 app: Final = typer.Typer(
     name="volex",
     help="Order execution for crypto exchanges: every order is a durable workflow, placed exactly once.",
+    epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 stack.register(app)
 demo.register(app)
+app.add_typer(orders.app, name="order")
+account.register(app)
+doctor.register(app)
 
 
 def main() -> None:
@@ -26,8 +29,15 @@ def main() -> None:
     try:
         app()
     except ExecutionError as error:
-        typer.echo(f"{error.code}: {error.message}. {error.what_to_do}", err=True)
-        sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+        render.error(error, json=False)
+        sys.exit(code_of(error))
+    except SystemExit as end:
+        if "temporalio.bridge" in sys.modules and isinstance(end.code, int | None):
+            # Temporal's native threads can crash a process that ends in the ordinary way, and change its exit code.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code or 0)
+        raise
 
 
 if __name__ == "__main__":

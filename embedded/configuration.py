@@ -52,6 +52,12 @@ def choose_ports(settings: Settings, given: Mapping[str, int | None]) -> Ports:
     return Ports(**chosen)
 
 
+def reachable_url(host: str, port: int) -> str:
+    """Return where what listens on that host is reached from this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # read here, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 class StackConfiguration:
     """The caller's settings, checked, and what becomes of them.
 
@@ -76,9 +82,7 @@ class StackConfiguration:
 
     def api_url(self, port: int) -> str:
         """Return where the REST interface is reached from this machine."""
-        host = self.settings.api_host
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # read here, not bound
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return reachable_url(self.settings.api_host, port)
 
     def effective_file(self, run_dir: Path, *, venue_url: str | None) -> Path | None:
         """Return the file that children read: the caller's own, with the simulator's account if it defines none."""

@@ -41,6 +41,8 @@ class DataDirectory:
         self.path = path.expanduser().resolve()
         self.run = self.path / "run"
         self.logs = self.path / "logs"
+        self.ready_path = self.run / "ready.json"
+        """Where commands on this machine look for the addresses of the stack that runs here."""
         self._children_path = self.run / "children.json"
         self._lock: IO[str] | None = None
 

@@ -78,6 +78,7 @@ class EmbeddedStack:
         self._stages: list[list[Supervised]] = []
         self._is_up = False
         path = self.data
+        self._ready_files = [path.ready_path, *([options.ready_file] if options.ready_file else [])]
         self.postgres = PostgresServer(
             path.path / "postgres", port=self.ports.postgres, log_path=path.log_path("postgres")
         )
@@ -102,8 +103,7 @@ class EmbeddedStack:
     async def __aenter__(self) -> Self:
         self.data.__enter__()
         try:
-            if self._options.ready_file:
-                self._options.ready_file.unlink(missing_ok=True)
+            self._forget_ready()
             await self.data.clear_leftovers()
             await self._start_servers()
             await self._start_programs()
@@ -135,7 +135,8 @@ class EmbeddedStack:
             pids["worker"] = [part.pid for name, part in self._supervised.items() if name.startswith("worker")]
         pids |= {name: part.pid for name, part in self._supervised.items() if not name.startswith("worker")}
         told = {key: address if part in self._options.parts else None for key, (part, address) in addresses.items()}
-        return {**told, "data_dir": str(self.data.path), "pids": pids}
+        config = self.environment.get("VOLEX_CONFIG") or None
+        return {**told, "data_dir": str(self.data.path), "config": config, "pids": pids}
 
     def part(self, name: str) -> Supervised:
         """Return a running part by name: postgres, temporal, simulator, api, worker, worker-2, …"""
@@ -202,14 +203,18 @@ class EmbeddedStack:
         """Write down the children of now, and tell the world once all of them serve."""
         parts = self._supervised.values()
         self.data.remember(part.pid for part in parts if part.pid is not None)
-        if self._is_up and self._options.ready_file and all(part.is_ready for part in parts):
-            write_atomically(self._options.ready_file, self.ready)
+        if self._is_up and all(part.is_ready for part in parts):
+            for path in self._ready_files:
+                write_atomically(path, self.ready)
+
+    def _forget_ready(self) -> None:
+        for path in self._ready_files:
+            path.unlink(missing_ok=True)
 
     async def _shut_down(self) -> None:
         """Stop what runs: REST interface, workers, simulator and Temporal, and Postgres last."""
         self._is_up = False
-        if self._options.ready_file:
-            self._options.ready_file.unlink(missing_ok=True)
+        self._forget_ready()
         for stage in reversed(self._stages):
             await asyncio.gather(*(part.stop() for part in stage if part.name != "postgres"))
         if "postgres" in self._supervised:

@@ -1,0 +1,322 @@
+"""`volex order …`: place, show, list, watch, cancel and amend orders through Temporal."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from re import fullmatch
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from cli import render
+from cli.exit_codes import EPILOG, ExitCode
+from cli.stack import DataDir
+
+if TYPE_CHECKING:
+    from domain.order import Order, OrderRequest, OrderTicket
+    from starter.client import ExecutionClient
+    from workflows.messages import OrderView
+
+app: Final = typer.Typer(help="Place, watch and change orders.", no_args_is_help=True, epilog=EPILOG)
+
+REQUESTED_BY: Final = "cli"
+_UNDECIDED: Final = ("INITIALIZED", "SUBMITTED", "HELD", "IN_DOUBT")
+_REFUSED: Final = ("DENIED", "REJECTED")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+Work = Callable[["ExecutionClient", str], Awaitable[ExitCode]]
+"""What a command does with the client and the account's name."""
+
+
+def _figure(text: str) -> Decimal:
+    from domain.numbers import parse_amount
+
+    try:
+        figure = parse_amount(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if figure == 0:
+        raise typer.BadParameter("must be above zero")
+    return figure
+
+
+def _duration(text: str) -> timedelta:
+    if not (found := fullmatch(r"([1-9][0-9]{0,6})([smhd])", text)):
+        raise typer.BadParameter(f"{text[:40]!r} is not a duration such as 90s, 15m, 2h or 14d")
+    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = datetime.min
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"{text[:40]!r} is not a time with its zone, such as 2026-12-31T12:00:00Z")
+    return moment.astimezone(UTC)
+
+
+Account = Annotated[str | None, typer.Option("--account", "-a", help="The default account if left out.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with the REST interface's words.")]
+OrderName = Annotated[str, typer.Argument(metavar="ID", help="The order's id: 16 digits of 0-9 and a-f.")]
+Timeout = Annotated[float, typer.Option("--timeout-s", min=0.1, max=86400, help="Seconds to wait.")]
+Price = Annotated[Decimal | None, typer.Option(parser=_figure, metavar="PRICE", help="Quote units per base unit.")]
+
+
+@app.command(epilog=EPILOG)
+def place(
+    side: Annotated[Literal["BUY", "SELL"], typer.Argument(case_sensitive=False)],
+    amount: Annotated[Decimal, typer.Argument(parser=_figure, metavar="AMOUNT", help="Base units.")],
+    symbol: Annotated[str, typer.Argument(help="BASE/QUOTE")],
+    limit: Price = None,
+    stop: Price = None,
+    tif: Annotated[Literal["GTC", "IOC", "FOK"], typer.Option(case_sensitive=False, help="Time in force.")] = "GTC",
+    post_only: Annotated[bool, typer.Option("--post-only", help="Only rest in the book, never take.")] = False,
+    expires_in: Annotated[
+        timedelta | None, typer.Option(parser=_duration, metavar="TIME", help="End it after 90s, 15m, 2h, 14d.")
+    ] = None,
+    expires_at: Annotated[
+        datetime | None, typer.Option(parser=_moment, metavar="TIME", help="End it then: 2026-12-31T12:00:00Z.")
+    ] = None,
+    strategy: Annotated[str | None, typer.Option(help="A label of yours.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Your own number for it.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Idempotency key: repeated with it, the command places nothing new.")
+    ] = None,
+    wait: Annotated[Literal["venue", "final"], typer.Option(help="For the venue's answer, or for the end.")] = "venue",
+    timeout_s: Timeout = 30.0,
+    account: Account = None,
+    json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Place an order: market, or limit with --limit, stop with --stop, stop-limit with both.
+
+    Examples:
+
+    volex order place BUY 0.01 BTC/USDT
+
+    volex order place SELL 0.01 BTC/USDT --limit 65000 --expires-in 2h
+
+    volex order place BUY 0.01 BTC/USDT --key rebalance-7 --wait final --json
+    """
+    if expires_in is not None and (key is not None or expires_at is not None):
+        raise typer.BadParameter("with --key or --expires-at it would be another order each time; use --expires-at")
+    if key is not None and not fullmatch(r"[\x21-\x7e]{1,255}", key):
+        raise typer.BadParameter("--key: 1 to 255 visible ASCII characters")
+    if expires_in is not None:
+        expires_at = datetime.now(UTC) + expires_in
+    ticket = _ticket(
+        symbol=symbol,
+        side=side.lower(),
+        order_type=_order_type(limit, stop),
+        quantity=amount,
+        price=limit,
+        trigger_price=stop,
+        time_in_force=tif,
+        post_only=post_only,
+        expires_at=expires_at,
+        strategy=strategy,
+        client_reference=reference,
+    )
+
+    async def work(client: "ExecutionClient", account: str) -> ExitCode:
+        from starter.client import new_request
+
+        request = new_request(ticket, account=account, idempotency_key=key, requested_by=REQUESTED_BY)
+        view = await _placed(client, request, wait, timeout_s)
+        _show(view, json=json)
+        still_open = view.order is not None and not view.order.is_final
+        return ExitCode.UNDECIDED if wait == "final" and still_open else _outcome(view.order)
+
+    _run(work, account, json=json, data_dir=data_dir)
+
+
+def _order_type(limit: Decimal | None, stop: Decimal | None) -> str:
+    if stop is not None:
+        return "stop" if limit is None else "stop-limit"
+    return "market" if limit is None else "limit"
+
+
+def _ticket(**fields: object) -> "OrderTicket":
+    from pydantic import ValidationError
+
+    from domain.order import OrderTicket
+
+    try:
+        return OrderTicket.model_validate(fields)
+    except ValidationError as error:
+        problems = {str(found["loc"][0]): found["msg"] for found in error.errors()}
+        if "symbol" in problems:
+            problems["symbol"] = "use the form BASE/QUOTE, in capitals"
+        raise typer.BadParameter("; ".join(f"{name}: {problem}" for name, problem in problems.items())) from None
+
+
+async def _placed(
+    client: "ExecutionClient", request: "OrderRequest", wait: Literal["venue", "final"], timeout_s: float
+) -> "OrderView":
+    try:
+        return await client.place(request, wait=wait, timeout_s=timeout_s)
+    except asyncio.CancelledError:
+        # Ctrl-C ends the waiting, not the order: its name is what its sender needs now.
+        typer.echo(f"Interrupted. The order may be placed: volex order show {request.order_id}", err=True)
+        raise
+
+
+@app.command(epilog=EPILOG)
+def show(order: OrderName, account: Account = None, json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Show one order.
+
+    Example: volex order show a3f0c2d4e5b60718
+    """
+
+    async def work(client: "ExecutionClient", account: str) -> ExitCode:
+        view = await client.get_order(order, account=account)
+        if json:
+            render.as_json(render.order_for_programs(view))
+        else:
+            render.table(("", ""), render.order_details(view))
+        return ExitCode.DONE
+
+    _run(work, account, json=json, data_dir=data_dir)
+
+
+@app.command("list", epilog=EPILOG)
+def list_orders(
+    state: Annotated[
+        Literal["open", "closed", "all"], typer.Option("--status", help="Which; closed is whatever has ended.")
+    ] = "all",
+    symbol: Annotated[str | None, typer.Option(help="Only of this symbol.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many.")] = 20,
+    before: Annotated[str | None, typer.Option(metavar="ID", help="Only those placed before this order.")] = None,
+    account: Account = None,
+    json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List orders that Temporal keeps, newest first. The REST interface lists the ledger's, however old.
+
+    Example: volex order list --status open --symbol BTC/USDT
+    """
+
+    async def work(client: "ExecutionClient", account: str) -> ExitCode:
+        is_open = {"open": True, "closed": False}.get(state)
+        views = await client.list_orders(account=account, is_open=is_open, symbol=symbol, limit=limit, before=before)
+        if json:
+            render.as_json([render.order_for_programs(view) for view in views])
+            return ExitCode.DONE
+        rows: list[tuple[object, ...]] = []
+        for view in views:
+            made = view.order
+            if made is None:
+                rows.append((view.order_id, "", view.stage, "", ""))
+            else:
+                at = render.moment(made.created_at)
+                rows.append((view.order_id, render.asked(made), made.status, render.filled(made), at))
+        render.table(("id", "order", "status", "filled", "asked for"), rows)
+        return ExitCode.DONE
+
+    _run(work, account, json=json, data_dir=data_dir)
+
+
+@app.command(epilog=EPILOG)
+def watch(
+    order: OrderName,
+    timeout_s: Timeout = 3600.0,
+    account: Account = None,
+    json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Print an order now and at each change, until it has ended. With --json one line each.
+
+    Example: volex order watch a3f0c2d4e5b60718 --timeout-s 60
+    """
+
+    async def work(client: "ExecutionClient", account: str) -> ExitCode:
+        last: Order | None = None
+        async for view in client.watch_order(order, account=account, timeout_s=timeout_s):
+            _show(view, json=json)
+            last = view.order
+        return _outcome(last) if last is not None and last.is_final else ExitCode.UNDECIDED
+
+    _run(work, account, json=json, data_dir=data_dir)
+
+
+@app.command(epilog=EPILOG)
+def cancel(
+    order: OrderName,
+    because: Annotated[str, typer.Option(help="Recorded with it.")] = "asked for",
+    account: Account = None,
+    json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Cancel an order and say what came of it: canceled, or filled before the cancel arrived.
+
+    Example: volex order cancel a3f0c2d4e5b60718
+    """
+
+    async def work(client: "ExecutionClient", account: str) -> ExitCode:
+        view = await client.cancel_order(order, account=account, requested_by=REQUESTED_BY, because=because)
+        _show(view, json=json)
+        return ExitCode.DONE if view.order is not None and view.order.is_final else ExitCode.UNDECIDED
+
+    _run(work, account, json=json, data_dir=data_dir)
+
+
+@app.command(epilog=EPILOG)
+def amend(
+    order: OrderName,
+    amount: Annotated[
+        Decimal | None, typer.Option(parser=_figure, metavar="AMOUNT", help="New total, with what is filled.")
+    ] = None,
+    price: Price = None,
+    account: Account = None,
+    json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Change the amount or the price of a resting limit order.
+
+    Example: volex order amend a3f0c2d4e5b60718 --price 61000.5
+    """
+    if amount is None and price is None:
+        raise typer.BadParameter("name a new --amount, a new --price, or both")
+
+    async def work(client: "ExecutionClient", account: str) -> ExitCode:
+        view = await client.amend_order(order, account=account, quantity=amount, price=price, requested_by=REQUESTED_BY)
+        _show(view, json=json)
+        running = view.order is None or view.order.amend_quantity is not None or view.order.status == "PENDING_CANCEL"
+        return ExitCode.UNDECIDED if running else _outcome(view.order)
+
+    _run(work, account, json=json, data_dir=data_dir)
+
+
+def _show(view: "OrderView", *, json: bool) -> None:
+    if json:
+        render.as_json(render.order_for_programs(view))
+    else:
+        render.say(render.order_line(view))
+
+
+def _outcome(order: "Order | None") -> ExitCode:
+    if order is None or order.status in _UNDECIDED:
+        return ExitCode.UNDECIDED
+    return ExitCode.REFUSED if order.status in _REFUSED else ExitCode.DONE
+
+
+def _run(work: Work, account: str | None, *, json: bool, data_dir: Path | None) -> None:
+    """Connect, do it, and end with its exit code."""
+
+    async def connected() -> ExitCode:
+        from cli.addresses import find
+        from starter.client import ExecutionClient
+
+        addresses = find(data_dir)
+        name = addresses.account(account)
+        client = await ExecutionClient.from_settings(
+            addresses.settings, identity=f"cli@{socket.gethostname()}#{os.getpid()}"
+        )
+        return await work(client, name)
+
+    with render.failures(json=json):
+        raise typer.Exit(asyncio.run(connected()))
