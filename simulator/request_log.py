@@ -30,7 +30,11 @@ class RequestLog:
         self._number = 0
 
     def arrived(self, *, method: str, path: str, parameters: dict[str, str], time_ms: int) -> dict[str, Any]:
-        """Open the record of a request. `accepted` and `delivered` are false until somebody says otherwise."""
+        """Open the record of a request.
+
+        `accepted`: it was carried out. `delivered`: its true answer or refusal was written to an open connection.
+        `status`: what the client was sent, if anything; `refused`: Binance's code; `fault`: what struck it.
+        """
         self._number += 1
         record = {
             "number": self._number,

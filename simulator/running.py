@@ -99,7 +99,8 @@ async def running(configuration: Configuration) -> AsyncIterator[Running]:
 
 
 async def _serve(stack: contextlib.AsyncExitStack, app: web.Application, host: str, port: int) -> str:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    # aiohttp waits so long twice for a request that hangs; both must end within the second that a stop may take.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, host, port)

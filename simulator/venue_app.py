@@ -35,9 +35,7 @@ def _handler(venue: Venue, route: Route) -> Callable[[web.Request], Awaitable[we
         )
         call = _Call(venue, route, request, parameters, record)
         try:
-            response = await call.answer(query + body)
-            record["status"] = response.status
-            return response
+            return await call.answer(query + body)
         finally:
             venue.requests.ended(record)
 
@@ -85,7 +83,7 @@ class _Call:
 
     def _response(self, content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
         transport = self._request.transport
-        self._record["delivered"] = transport is not None and not transport.is_closing()
+        self._record |= {"delivered": transport is not None and not transport.is_closing(), "status": status}
         return web.Response(
             text=json.dumps(content, separators=(",", ":")),
             status=status,
@@ -112,7 +110,9 @@ class _Call:
             return self._cut()
         if fault.kind == "cut_short":
             return await self._cut_short(text)
-        return _spoilt(fault, text)
+        response = _spoilt(fault, text)
+        self._record["status"] = response.status
+        return response
 
     def _cut(self) -> web.StreamResponse:
         if self._request.transport is not None:
