@@ -2,11 +2,12 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest_asyncio
@@ -18,7 +19,7 @@ from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
+from temporalio.worker import Plugin, Worker
 
 from activities.ledger_activities import LedgerActivities
 from activities.venue_activities import VenueActivities
@@ -46,6 +47,9 @@ class Clock:
         return datetime.now(UTC) + self.ahead
 
 
+Handle = WorkflowHandle[Any, OrderResult]
+
+
 @dataclass
 class Desk:
     """One account's worker, its venue and its ledger, and the way to place on it."""
@@ -56,15 +60,21 @@ class Desk:
     store: SqlOrderStore
     clock: Clock
 
-    async def place(self, key: str = "key", **ticket: object) -> tuple[OrderView, WorkflowHandle[object, OrderResult]]:
+    async def place(self, key: str = "key", **ticket: object) -> tuple[OrderView, Handle]:
         """Place an order and return the first answer and the workflow."""
         return await self.place_request(make_request(key, account=self.account, **ticket))
+
+    async def report(self, order_id: str, handle: Handle, *, client_order_id: str | None = None) -> None:
+        """Do what the account's feed does: believe the venue's word and tell the order."""
+        said = self.venue.orders[client_order_id or order_id]
+        notice = await self.store.record_report(self.account, order_id, said, trades=said.trades, now=self.clock())
+        await handle.signal(OrderWorkflow.report, notice)
 
     async def server_time(self) -> datetime:
         """Return the server's time, which other tests may have moved far ahead."""
         return (await self.client.test_service.get_current_time(Empty())).time.ToDatetime(UTC)
 
-    async def result(self, handle: WorkflowHandle[object, OrderResult]) -> OrderResult:
+    async def result(self, handle: Handle) -> OrderResult:
         """Wait for the end of an order, skipping the time in which nothing happens."""
         waited = self.client.get_workflow_handle_for(OrderWorkflow.run, handle.id)
         async with self.skipping():
@@ -79,7 +89,7 @@ class Desk:
         finally:
             await self.client.test_service.lock_time_skipping(LockTimeSkippingRequest())
 
-    async def place_request(self, request: OrderRequest) -> tuple[OrderView, WorkflowHandle[object, OrderResult]]:
+    async def place_request(self, request: OrderRequest) -> tuple[OrderView, Handle]:
         """Place a request as it stands."""
         start = WithStartWorkflowOperation(
             OrderWorkflow.run,
@@ -116,12 +126,12 @@ async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def desk(time_skipping: WorkflowEnvironment, store: SqlOrderStore) -> AsyncIterator[Desk]:
     """A desk of the test's own account, with 10,000 USDT and a tenth of a bitcoin."""
-    async with open_desk(time_skipping.client, store) as opened:
+    async with open_desk(time_skipping.client, store, plugins=[volex_plugin()]) as opened:
         yield opened
 
 
 @asynccontextmanager
-async def open_desk(client: Client, store: SqlOrderStore) -> AsyncIterator[Desk]:
+async def open_desk(client: Client, store: SqlOrderStore, *, plugins: Sequence[Plugin] = ()) -> AsyncIterator[Desk]:
     """Run the workers of one new account."""
     account = f"t{uuid4().hex[:12]}"
     clock, venue = Clock(), ScriptedExchange()
@@ -132,20 +142,19 @@ async def open_desk(client: Client, store: SqlOrderStore) -> AsyncIterator[Desk]
     await store.record_balances(account, balances, asked_at=clock())
     ledger = LedgerActivities(store, terms={account: make_terms(account)}, clock=clock)
     at_venue = VenueActivities(store, exchanges={account: venue}, identity="test", clock=clock)
-    config = {"plugins": [volex_plugin()]}
     orders = Worker(
         client,
         task_queue=ORDERS_QUEUE,
         workflows=[OrderWorkflow],
         activities=[ledger.risk_check, ledger.deny, ledger.request_amend, ledger.end_unsent, ledger.persist],
         max_cached_workflows=0,
-        **config,
+        plugins=plugins,
     )
     queue = Worker(
         client,
         task_queue=venue_queue(account),
         activities=[at_venue.validate, at_venue.submit, at_venue.look_up, at_venue.cancel],
-        **config,
+        plugins=plugins,
     )
     async with orders, queue:
         yield Desk(client=client, account=account, venue=venue, store=store, clock=clock)

@@ -13,14 +13,8 @@ from domain.order import OrderSide, OrderType
 from domain.reports import VenueOrderStatus
 from tests.workflow import scripted_exchange as scripts
 from tests.workflow.conftest import Desk
-from workflows.messages import AmendOrder, CancelOrder, Notice
+from workflows.messages import AmendOrder, CancelOrder
 from workflows.order_workflow import OrderWorkflow
-
-
-async def report(desk: Desk, client_order_id: str, order_id: str) -> Notice:
-    """Do what the account's feed does: believe the venue's word and tell the order."""
-    venue = desk.venue.orders[client_order_id]
-    return await desk.store.record_report(desk.account, order_id, venue, trades=venue.trades, now=desk.clock())
 
 
 async def test_market_order_that_fills_at_once_ends_filled_with_one_post(desk: Desk) -> None:
@@ -37,11 +31,11 @@ async def test_resting_order_that_the_feed_reports_on_ends_filled(desk: Desk) ->
     assert view.order is not None and view.order.status is OrderStatus.ACCEPTED
     order_id = view.order_id
     desk.venue.fill(order_id, "0.04")
-    await handle.signal(OrderWorkflow.report, await report(desk, order_id, order_id))
+    await desk.report(order_id, handle)
     partly = await handle.query(OrderWorkflow.view)
     assert partly.order is not None and partly.order.status is OrderStatus.PARTIALLY_FILLED
     desk.venue.fill(order_id, "0.06")
-    await handle.signal(OrderWorkflow.report, await report(desk, order_id, order_id))
+    await desk.report(order_id, handle)
     result = await desk.result(handle)
     assert result.order.status is OrderStatus.FILLED and result.order.cum_qty == Decimal("0.1")
 
@@ -178,7 +172,7 @@ async def test_order_ends_expired_at_its_own_deadline(desk: Desk) -> None:
 async def test_amendment_replaces_what_is_left_and_never_works_two_orders(desk: Desk) -> None:
     placed, handle = await desk.place()
     desk.venue.fill(placed.order_id, "0.04")
-    await handle.signal(OrderWorkflow.report, await report(desk, placed.order_id, placed.order_id))
+    await desk.report(placed.order_id, handle)
     view = await handle.execute_update(OrderWorkflow.amend, AmendOrder(quantity=Decimal("0.2"), price=Decimal("101")))
     assert view.order is not None and view.order.status is OrderStatus.ACCEPTED
     first, second = desk.venue.posts
