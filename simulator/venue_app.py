@@ -28,7 +28,7 @@ def build(venue: Venue) -> web.Application:
 def _handler(venue: Venue, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         # The signature covers the bytes as they were sent, so nothing here may have been decoded.
-        query, body = request.raw_path.partition("?")[2], (await request.read()).decode()
+        query, body = request.raw_path.partition("?")[2], (await request.read()).decode(errors="replace")
         parameters = dict(parse_qsl(body, keep_blank_values=True) + parse_qsl(query, keep_blank_values=True))
         record = venue.requests.arrived(
             method=route.method, path=route.path, parameters=parameters, time_ms=venue.clock_ms()
@@ -81,6 +81,15 @@ class _Call:
         self._record["accepted"] = True
         return content
 
+    def _true_answer(self) -> str:
+        """Carry the request out, and return what the client would have seen: a refusal is lost like any answer."""
+        try:
+            content = self._content()
+        except Refusal as refusal:
+            self._record["refused"] = refusal.code
+            content = refusal.wire()
+        return json.dumps(content, separators=(",", ":"))
+
     def _response(self, content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
         transport = self._request.transport
         self._record |= {"delivered": transport is not None and not transport.is_closing(), "status": status}
@@ -103,7 +112,7 @@ class _Call:
             raise Refusal(-1003, "Too many requests.", status=fault.status or 429, headers=headers)
         text = ""
         if fault.accepted and fault.kind not in NOT_CARRIED_OUT:
-            text = json.dumps(self._content(), separators=(",", ":"))
+            text = self._true_answer()
         if fault.kind == "hang":
             await asyncio.sleep(fault.seconds)
         if fault.kind in ("hang", "drop_before", "drop_after"):

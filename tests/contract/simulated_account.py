@@ -15,9 +15,7 @@ D = Decimal
 SYMBOL = "BTC/USDT"
 PRICE = D(100)
 TIMEOUT_MS = 400
-STILL = Configuration(
-    balances={"BTC": D(10), "USDT": D(100_000), "ETH": D(50)}, tick_interval_s=0, maker_rate=D("0.0008")
-)
+STILL = Configuration(balances={"BTC": D(10), "USDT": D(100_000), "ETH": D(50)}, tick_interval_s=0)
 
 
 class SimulatedAccount:

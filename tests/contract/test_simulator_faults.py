@@ -75,6 +75,14 @@ async def test_struck_order_is_what_the_ledger_says_and_was_sent_once(
     assert await venue.orders_made("next") == 1
 
 
+async def test_refusal_is_lost_like_any_answer(venue: SimulatedAccount) -> None:
+    await venue.fault("drop_after", method="POST", times=1)
+    with pytest.raises(ccxt.ExchangeNotAvailable):
+        await placed(venue, quantity="2000")
+    (post,) = await venue.requests("POST", "/api/v3/order")
+    assert (post["accepted"], post["delivered"], post["refused"]) == (False, False, -2010)
+
+
 async def test_delayed_order_is_taken_late_even_when_the_client_has_gone(venue: SimulatedAccount) -> None:
     await venue.fault("delay", method="POST", seconds=LONG_S, times=1)
     with pytest.raises(ccxt.RequestTimeout):
