@@ -26,7 +26,8 @@ import asyncio, sys
 from pathlib import Path
 from cli.stack import run_stack
 from embedded.stack import StackOptions
-options = StackOptions(data_dir=Path(sys.argv[1]), ready_file=Path(sys.argv[2]), parts=frozenset(sys.argv[3].split(",")))
+parts = frozenset(sys.argv[3].split(","))
+options = StackOptions(data_dir=Path(sys.argv[1]), ready_file=Path(sys.argv[2]), parts=parts)
 sys.exit(asyncio.run(run_stack(options)))
 """
 
