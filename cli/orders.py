@@ -59,6 +59,12 @@ def _moment(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
+def _key(text: str) -> str:
+    if not fullmatch(r"[\x21-\x7e]{1,255}", text):
+        raise typer.BadParameter("1 to 255 visible ASCII characters")
+    return text
+
+
 Account = Annotated[str | None, typer.Option("--account", "-a", help="The default account if left out.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with the REST interface's words.")]
 OrderName = Annotated[str, typer.Argument(metavar="ID", help="The order's id: 16 digits of 0-9 and a-f.")]
@@ -66,27 +72,36 @@ Timeout = Annotated[float, typer.Option("--timeout-s", min=0.1, max=86400, help=
 Price = Annotated[Decimal | None, typer.Option(parser=_figure, metavar="PRICE", help="Quote units per base unit.")]
 
 
+Side = Annotated[Literal["BUY", "SELL"], typer.Argument(case_sensitive=False)]
+TimeInForce = Annotated[Literal["GTC", "IOC", "FOK"], typer.Option(case_sensitive=False, help="Time in force.")]
+ExpiresIn = Annotated[
+    timedelta | None, typer.Option(parser=_duration, metavar="TIME", help="End it after 90s, 15m, 2h, 14d.")
+]
+ExpiresAt = Annotated[
+    datetime | None, typer.Option(parser=_moment, metavar="TIME", help="End it then: 2026-12-31T12:00:00Z.")
+]
+Key = Annotated[
+    str | None,
+    typer.Option(parser=_key, metavar="KEY", help="Idempotency key: repeated with it, nothing new is placed."),
+]
+Wait = Annotated[Literal["venue", "final"], typer.Option(help="For the venue's answer, or for the end.")]
+
+
 @app.command(epilog=EPILOG)
 def place(
-    side: Annotated[Literal["BUY", "SELL"], typer.Argument(case_sensitive=False)],
+    side: Side,
     amount: Annotated[Decimal, typer.Argument(parser=_figure, metavar="AMOUNT", help="Base units.")],
     symbol: Annotated[str, typer.Argument(help="BASE/QUOTE")],
     limit: Price = None,
     stop: Price = None,
-    tif: Annotated[Literal["GTC", "IOC", "FOK"], typer.Option(case_sensitive=False, help="Time in force.")] = "GTC",
+    tif: TimeInForce = "GTC",
     post_only: Annotated[bool, typer.Option("--post-only", help="Only rest in the book, never take.")] = False,
-    expires_in: Annotated[
-        timedelta | None, typer.Option(parser=_duration, metavar="TIME", help="End it after 90s, 15m, 2h, 14d.")
-    ] = None,
-    expires_at: Annotated[
-        datetime | None, typer.Option(parser=_moment, metavar="TIME", help="End it then: 2026-12-31T12:00:00Z.")
-    ] = None,
+    expires_in: ExpiresIn = None,
+    expires_at: ExpiresAt = None,
     strategy: Annotated[str | None, typer.Option(help="A label of yours.")] = None,
     reference: Annotated[str | None, typer.Option(help="Your own number for it.")] = None,
-    key: Annotated[
-        str | None, typer.Option(help="Idempotency key: repeated with it, the command places nothing new.")
-    ] = None,
-    wait: Annotated[Literal["venue", "final"], typer.Option(help="For the venue's answer, or for the end.")] = "venue",
+    key: Key = None,
+    wait: Wait = "venue",
     timeout_s: Timeout = 30.0,
     account: Account = None,
     json: AsJson = False,
@@ -102,12 +117,6 @@ def place(
 
     volex order place BUY 0.01 BTC/USDT --key rebalance-7 --wait final --json
     """
-    if expires_in is not None and (key is not None or expires_at is not None):
-        raise typer.BadParameter("with --key or --expires-at it would be another order each time; use --expires-at")
-    if key is not None and not fullmatch(r"[\x21-\x7e]{1,255}", key):
-        raise typer.BadParameter("--key: 1 to 255 visible ASCII characters")
-    if expires_in is not None:
-        expires_at = datetime.now(UTC) + expires_in
     ticket = _ticket(
         symbol=symbol,
         side=side.lower(),
@@ -117,11 +126,24 @@ def place(
         trigger_price=stop,
         time_in_force=tif,
         post_only=post_only,
-        expires_at=expires_at,
+        expires_at=_deadline(expires_in, expires_at, key),
         strategy=strategy,
         client_reference=reference,
     )
+    _run(_placing(ticket, key, wait, timeout_s, json=json), account, json=json, data_dir=data_dir)
 
+
+def _deadline(expires_in: timedelta | None, expires_at: datetime | None, key: str | None) -> datetime | None:
+    if expires_in is None:
+        return expires_at
+    if key is not None or expires_at is not None:
+        raise typer.BadParameter("--expires-in makes another order each time; with --key, use --expires-at")
+    return datetime.now(UTC) + expires_in
+
+
+def _placing(
+    ticket: "OrderTicket", key: str | None, wait: Literal["venue", "final"], timeout_s: float, *, json: bool
+) -> Work:
     async def work(client: "ExecutionClient", account: str) -> ExitCode:
         from starter.client import new_request
 
@@ -131,7 +153,7 @@ def place(
         still_open = view.order is not None and not view.order.is_final
         return ExitCode.UNDECIDED if wait == "final" and still_open else _outcome(view.order)
 
-    _run(work, account, json=json, data_dir=data_dir)
+    return work
 
 
 def _order_type(limit: Decimal | None, stop: Decimal | None) -> str:
