@@ -71,7 +71,7 @@ class SubmitVerdict(StrEnum):
     REFUSED = "refused"
     """A proven refusal: on the venue's white list, or refused by the adapter before bytes left."""
     NOT_SENT = "not_sent"
-    """Proven: no byte left this machine."""
+    """Proven: no byte left this machine, or the venue turned the request away unread (rate limit, stale time)."""
     UNKNOWN = "unknown"
     """Everything else."""
 

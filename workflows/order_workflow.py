@@ -379,6 +379,5 @@ class OrderWorkflow:
 
 def _refusal(validated: Validated) -> ApplicationError:
     reason = validated.denial or deny(NotAmendable.code, "the venue's rules do not allow these figures")
-    return ApplicationError(
-        str(reason), {"code": reason.code, "numbers": reason.numbers}, type=NotAmendable.code, non_retryable=True
-    )
+    details = {"code": reason.code, "numbers": reason.numbers, "what_to_do": f"Correct the figures: {reason.text}."}
+    return ApplicationError(str(reason), details, type=NotAmendable.code, non_retryable=True)

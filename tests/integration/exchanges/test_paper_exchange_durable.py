@@ -19,8 +19,6 @@ from storage.database import open_engine
 from storage.paper_store import SqlPaperBook
 from tests.scripted_market import NOW, SYMBOLS, ScriptedMarket
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")  # the engine lives in the session's loop
-
 D = Decimal
 TERMS = PaperTerms(
     opening_balances={"USDT": D(1000), "BTC": D(5)},

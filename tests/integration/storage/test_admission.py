@@ -19,8 +19,6 @@ from storage.order_store import SqlOrderStore
 from tests.factories import NOW, make_instrument, make_request, make_terms
 from tests.integration.storage.conftest import ACCOUNT, BEFORE, Life, Rows
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 async def test_admitted_order_reads_back_exactly_as_it_was_written(life: Life, store: SqlOrderStore) -> None:
     await life.fund(USDT="1000")

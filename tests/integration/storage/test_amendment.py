@@ -18,8 +18,6 @@ from storage.order_store import SqlOrderStore
 from tests.factories import NOW, make_fill, make_report, make_request
 from tests.integration.storage.conftest import ACCOUNT, Life, Rows
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 async def amend(store: SqlOrderStore, order: Order, quantity: str, price: str, **limits: Any) -> Order:
     """Ask for new figures."""

@@ -20,8 +20,6 @@ from storage.order_store import SqlOrderStore
 from tests.factories import NOW, make_report, make_request
 from tests.integration.storage.conftest import ACCOUNT, Life, Rows
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 LOST = deny("SENDER_LOST", "the worker is gone")
 
 

@@ -25,8 +25,6 @@ from storage.tables import metadata
 from tests.factories import NOW, make_fill, make_report
 from tests.integration.storage.conftest import ACCOUNT, Life
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 ROOT = Path(__file__).parents[3]
 
 

@@ -21,8 +21,6 @@ from storage.order_store import SqlOrderStore
 from tests.factories import NOW, make_fill, make_report, make_request
 from tests.integration.storage.conftest import ACCOUNT, Life
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 async def test_orders_page_by_key_newest_first(life: Life, reader: SqlOrderReader) -> None:
     await life.fund(USDT="1000")

@@ -7,8 +7,6 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 from domain.events import Fill
 from domain.instrument import deny
 from domain.lifecycle import OrderEventType, OrderStatus
@@ -20,8 +18,6 @@ from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
 from tests.factories import NOW, make_fill, make_report, make_request
 from tests.integration.storage.conftest import ACCOUNT, Life, Rows
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def told(store: SqlOrderStore, order: Order, trades: Sequence[Fill] = (), **report: Any) -> Notice:
