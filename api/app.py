@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from fastapi import FastAPI
+from fastapi_swagger import patch_fastapi
 
 from api import account, health, market, orders, problems
 from api.auth import Entrance
@@ -46,7 +47,16 @@ def create_app(settings: Settings) -> FastAPI:
             finally:
                 warming.cancel()
 
-    app = FastAPI(title="volex", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(
+        title="volex",
+        version="0.1.0",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    patch_fastapi(app)  # the pages at /docs, from our own disk: they show without a network
     for part in (orders, market, account, health):
         app.include_router(part.router)
     problems.register(app)

@@ -13,7 +13,17 @@ from api.problems import problem
 from domain.errors import RequestError
 from settings import Settings
 
-OPEN_PATHS: Final = frozenset({"/health/live", "/docs", "/openapi.json"})
+OPEN_PATHS: Final = frozenset(
+    {
+        "/",
+        "/health/live",
+        "/docs",
+        "/openapi.json",
+        "/swagger/swagger-ui-bundle.js",
+        "/swagger/swagger-ui.css",
+        "/swagger/favicon-32x32.png",
+    }
+)
 """Orchestrators and readers of the documentation need no key."""
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
