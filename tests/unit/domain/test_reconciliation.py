@@ -1,6 +1,7 @@
 """What is believed of a venue's report: each trade once, nothing final before the trades add up."""
 
 from decimal import Decimal
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,15 +34,13 @@ pieces = st.lists(st.integers(1, 300), min_size=1, max_size=8).filter(lambda siz
 
 
 @given(pieces, st.randoms(use_true_random=False))
-def test_each_trade_counts_once_however_often_and_in_whatever_order_it_is_told(
-    sizes: list[int], chance: object
-) -> None:
+def test_each_trade_counts_once_however_often_it_is_told(sizes: list[int], chance: Random) -> None:
     trades = [make_fill(str(n), last_qty=Decimal(size).scaleb(-4)) for n, size in enumerate(sizes)]
     total = Decimal(sum(sizes)).scaleb(-4)
     order, known = make_order(E.ACCEPTED), frozenset[tuple[str, str, str]]()
     for _ in range(4):
         page = [*trades, *trades]
-        chance.shuffle(page)  # type: ignore[attr-defined] # hypothesis hands out a random.Random
+        chance.shuffle(page)
         page = page[: len(page) // 2 + 1]
         known_before = known
         order = told(order, make_report(cum_qty=total), page, known)
