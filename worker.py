@@ -30,6 +30,7 @@ from settings import Settings, load_settings
 from starter.connection import connect_temporal
 from starter.feeds import start_feed
 from starter.notifications import TemporalNotifier
+from storage import kill_switch
 from storage.database import open_engine
 from storage.order_store import SqlOrderStore
 from storage.paper_store import SqlPaperBook
@@ -56,6 +57,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     engine = open_engine(settings.database_url.get_secret_value(), application_name=identity)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
+        await kill_switch.follow_settings(engine, engaged=settings.risk.kill_switch)
         exchanges = await _open_exchanges(settings, served, engine, stack)
         client = await connect_temporal(
             settings.temporal_address,

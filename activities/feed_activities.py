@@ -25,6 +25,9 @@ from observability import metrics
 FOLLOW_STRETCH = timedelta(minutes=15)
 """One activity follows for this long and returns, so that a rolling deployment moves the feed on its own."""
 NOTICES_PER_ROUND = 200
+RECENT = timedelta(minutes=10)
+"""Orders that changed this lately share one read of the symbol's trades; one that rested longer is asked for alone,
+so that a week of other trades is not read again."""
 FAILURE_PAUSE_MAX_S = 30.0
 
 
@@ -128,8 +131,10 @@ class _Follower:
             await self._believe(symbol, mine, now)
 
     async def _believe(self, symbol: str, moved: Sequence[tuple[Order, OrderReport | None]], now: datetime) -> None:
-        since = min(order.updated_at for order, _ in moved) - timedelta(seconds=60)
-        trades = await self._exchange.fetch_trades(symbol, since=since)
+        recent = [order.updated_at for order, _ in moved if now - order.updated_at < RECENT]
+        trades: Sequence[Fill] = ()
+        if recent:
+            trades = await self._exchange.fetch_trades(symbol, since=min(recent) - timedelta(seconds=60))
         for order, report in moved:
             if report is None:
                 report = await self._exchange.fetch_order(_ref(order))

@@ -17,7 +17,7 @@ from temporalio import activity
 
 from activities.calls import CancelCall, OrderCall
 from activities.failures import in_activity
-from domain.errors import OrderClosed, UnknownAccount, VenueError
+from domain.errors import OrderClosed, UnknownAccount, VenueError, VenueUnavailable
 from domain.events import Reason
 from domain.instrument import deny, normalize
 from domain.lifecycle import AT_VENUE, OrderStatus
@@ -174,9 +174,15 @@ class VenueActivities:
         return await self._store.record_never_placed(attempt, reason=reason, now=self._clock())
 
     async def _reference_price(self, exchange: Exchange, request: OrderRequest) -> Decimal | None:
-        ticker = await exchange.fetch_ticker(request.ticket.symbol)
-        best = ticker.ask if request.ticket.side is OrderSide.BUY else ticker.bid
-        return best or ticker.last
+        """Return what a market order would trade at: from the ticker, or from the book where there is no ticker."""
+        buying = request.ticket.side is OrderSide.BUY
+        try:
+            ticker = await exchange.fetch_ticker(request.ticket.symbol)
+        except VenueUnavailable:
+            book = await exchange.fetch_order_book(request.ticket.symbol, depth=5)
+            levels = book.asks if buying else book.bids
+            return levels[0].price if levels else None
+        return (ticker.ask if buying else ticker.bid) or ticker.last
 
     def _exchange(self, account: str) -> Exchange:
         try:

@@ -30,7 +30,7 @@ _LAST_LOOK = text(
       AND NOT (orders.document->>'cancel_requested')::boolean
       AND coalesce((orders.document->'ticket'->>'expires_at')::timestamptz > :now, true)
       AND NOT EXISTS (
-          SELECT FROM kill_switches WHERE scope IN ('global', 'account:' || attempts.account)
+          SELECT FROM kill_switches WHERE scope IN ('global', 'settings', 'account:' || attempts.account)
       )
     """
 )

@@ -8,6 +8,8 @@ from storage.database import in_transaction
 from storage.tables import kill_switches
 
 GLOBAL = "global"
+SETTINGS = "settings"
+"""Scope of the switch in the configuration: everything, for as long as `[risk] kill_switch` is true."""
 
 
 def account_scope(account: str) -> str:
@@ -17,7 +19,7 @@ def account_scope(account: str) -> str:
 
 def reason_for(account: ColumnElement[str]) -> Select[tuple[str]]:
     """Return the query for why the switch is on for the account: no row while it is off."""
-    scopes = (literal(GLOBAL), literal("account:") + account)
+    scopes = (literal(GLOBAL), literal(SETTINGS), literal("account:") + account)
     told = kill_switches.c.reason + " (" + kill_switches.c.scope + ")"
     return select(told).where(kill_switches.c.scope.in_(scopes)).order_by(kill_switches.c.scope).limit(1)
 
@@ -33,3 +35,11 @@ async def lift(engine: AsyncEngine, scope: str) -> None:
     await in_transaction(
         engine, lambda connection: connection.execute(delete(kill_switches).where(kill_switches.c.scope == scope))
     )
+
+
+async def follow_settings(engine: AsyncEngine, *, engaged: bool) -> None:
+    """Make the configuration's switch what the configuration says now."""
+    if engaged:
+        await engage(engine, SETTINGS, reason="kill_switch is true in the configuration")
+    else:
+        await lift(engine, SETTINGS)

@@ -12,11 +12,12 @@ from domain.instrument import NormalTicket, deny, normalize
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.numbers import plain
 from domain.order import OrderSide, OrderType
+from domain.reports import Balance
 from domain.risk import Answer, Validated
 from storage import kill_switch
 from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
-from tests.factories import NOW, make_instrument, make_request, make_terms
+from tests.factories import NOW, make_instrument, make_request, make_terms, make_validated
 from tests.integration.storage.conftest import ACCOUNT, BEFORE, Life, Rows
 
 
@@ -180,3 +181,18 @@ async def test_stale_word_on_balances_is_ignored_and_a_newer_one_counts(life: Li
         ("BTC", "0"),
         ("USDT", "50"),
     ]
+
+
+async def test_switch_in_the_configuration_denies_and_lifts(store: SqlOrderStore, engine: AsyncEngine) -> None:
+    await kill_switch.follow_settings(engine, engaged=True)
+    denied = make_request("settings-on")
+    admission = await store.admit(denied, make_validated(denied), terms=make_terms(), now=NOW)
+    assert admission.reason is not None
+    assert admission.reason.code == "KILL_SWITCH_ON"
+    await kill_switch.follow_settings(engine, engaged=False)
+    await store.record_balances(
+        "binanceus", [Balance(asset="USDT", free=Decimal(99), used=Decimal(0), total=Decimal(99))], asked_at=NOW
+    )
+    admitted = make_request("settings-off")
+    admission = await store.admit(admitted, make_validated(admitted), terms=make_terms(), now=NOW)
+    assert admission.answer is Answer.ALLOW
