@@ -27,7 +27,7 @@ from exchanges.paper_exchange import PaperExchange, PaperTerms
 from observability.logs import set_up_logs
 from observability.metrics import serve
 from settings import Settings, load_settings
-from starter.connection import connect_temporal
+from starter.connection import connect_with
 from starter.feeds import start_feed
 from starter.notifications import TemporalNotifier
 from storage import kill_switch
@@ -59,17 +59,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(engine.dispose)
         await kill_switch.follow_settings(engine, engaged=settings.risk.kill_switch)
         exchanges = await _open_exchanges(settings, served, engine, stack)
-        client = await connect_temporal(
-            settings.temporal_address,
-            namespace=settings.temporal_namespace,
-            api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
-            tls_cert_path=settings.temporal_tls_cert_path,
-            tls_key_path=settings.temporal_tls_key_path,
-            tls_ca_path=settings.temporal_tls_ca_path,
-            tls_server_name=settings.temporal_tls_server_name,
-            identity=identity,
-            sandboxed=False,
-        )
+        client = await connect_with(settings, identity=identity, sandboxed=False)
         for worker in _workers(client, settings, engine, exchanges, identity):
             await stack.enter_async_context(worker)
         for account in served:

@@ -33,7 +33,7 @@ from domain.order import Order, OrderRequest, OrderTicket
 from domain.ports import Notice, OrderReader
 from settings import Settings
 from starter.bounded import repeated, within
-from starter.connection import connect_temporal
+from starter.connection import connect_temporal, connect_with
 from starter.failures import EngineUnavailable, to_domain_error
 from starter.notifications import TemporalNotifier
 from starter.order_start import start_options
@@ -116,18 +116,11 @@ class ExecutionClient(OrderReading):
         cls, settings: Settings, *, reader: OrderReader | None = None, identity: str | None = None, lazy: bool = False
     ) -> Self:
         """Connect to the Temporal server of the settings. Raises `EngineUnavailable`."""
-        return await cls.connect(
-            settings.temporal_address,
-            namespace=settings.temporal_namespace,
-            api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
-            tls_cert_path=settings.temporal_tls_cert_path,
-            tls_key_path=settings.temporal_tls_key_path,
-            tls_ca_path=settings.temporal_tls_ca_path,
-            tls_server_name=settings.temporal_tls_server_name,
-            reader=reader,
-            identity=identity,
-            lazy=lazy,
-        )
+        try:
+            client = await connect_with(settings, identity=identity, lazy=lazy)
+        except RuntimeError as error:
+            raise EngineUnavailable(f"Temporal does not answer at {settings.temporal_address}") from error
+        return cls(client, reader=reader)
 
     # Placing.
 

@@ -6,6 +6,7 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.service import RetryConfig, TLSConfig
 
+from settings import Settings
 from workflows.temporal_plugin import volex_plugin
 
 
@@ -53,4 +54,22 @@ async def connect_temporal(
         plugins=[volex_plugin(sandboxed=sandboxed)],
         retry_config=RetryConfig(max_elapsed_time_millis=20_000),
         **options,
+    )
+
+
+async def connect_with(
+    settings: Settings, *, identity: str | None = None, lazy: bool = False, sandboxed: bool = True
+) -> Client:
+    """Connect to the Temporal server of the settings; see `connect_temporal`."""
+    return await connect_temporal(
+        settings.temporal_address,
+        namespace=settings.temporal_namespace,
+        api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
+        tls_cert_path=settings.temporal_tls_cert_path,
+        tls_key_path=settings.temporal_tls_key_path,
+        tls_ca_path=settings.temporal_tls_ca_path,
+        tls_server_name=settings.temporal_tls_server_name,
+        identity=identity,
+        lazy=lazy,
+        sandboxed=sandboxed,
     )
