@@ -15,6 +15,9 @@ T = TypeVar("T")
 STATEMENT_TIMEOUT_MS: Final = 8_000
 """Below the activities' own timeout, so that a stuck statement ends in the database and not only at our side."""
 LOCK_TIMEOUT_MS: Final = 5_000
+IDLE_IN_TRANSACTION_MS: Final = 3_000
+"""A worker that was paused, or whose machine is gone, in the middle of a transaction keeps its locks, and orders share
+rows of their account: the server ends such a session. Ours never think between two statements."""
 POOL_SIZE: Final = 10
 """Connections kept open; half as many again are opened under load. Many processes share one server's 100 or 200."""
 POOL_TIMEOUT_S: Final = 10
@@ -45,6 +48,7 @@ def open_engine(url: str, *, application_name: str, pool_size: int = POOL_SIZE) 
                 "application_name": application_name,
                 "statement_timeout": str(STATEMENT_TIMEOUT_MS),
                 "lock_timeout": str(LOCK_TIMEOUT_MS),
+                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
                 "timezone": "UTC",
                 "jit": "off",  # our statements are short; compiling one takes longer than running it
             },
