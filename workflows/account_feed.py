@@ -24,7 +24,7 @@ class AccountFeedWorkflow:
                 task_queue=venue_queue(start.account),
                 start_to_close_timeout=policies.FOLLOW_TIMEOUT,
                 heartbeat_timeout=policies.FOLLOW_HEARTBEAT_TIMEOUT,
-                retry_policy=policies.UNTIL_DONE,
+                retry_policy=policies.FOLLOW_RETRY,
                 summary=f"follow all orders of {start.account}, stretch {stretch + 1}",
             )
         workflow.continue_as_new(start)
