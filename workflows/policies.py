@@ -44,7 +44,7 @@ RATE_LIMIT_PAUSE_MAX: Final = timedelta(minutes=5)
 DOUBT_PAUSE_FIRST: Final = timedelta(milliseconds=1200)
 DOUBT_PAUSE_MAX: Final = timedelta(seconds=30)
 """In doubt the venue is asked again after 1.2 s, 2.4 s, 4.8 s … 30 s: soon while it may become visible, rarely later.
-The fifth look falls at 18 s, after the usual time fence of 16 s; from 1 s it fell at 15 s, and the proof came at 31 s."""
+The fifth look falls at 18 s, after the usual time fence of 16 s; from 1 s it fell at 15 s, and the proof at 31 s."""
 
 CANCEL_PAUSE_FIRST: Final = timedelta(milliseconds=500)
 CANCEL_PAUSE_MAX: Final = timedelta(seconds=30)
@@ -64,7 +64,7 @@ FOLLOW_HEARTBEAT_TIMEOUT: Final = HEARTBEAT_TIMEOUT
 
 FOLLOW_RETRY: Final = RetryPolicy(initial_interval=timedelta(milliseconds=500), backoff_coefficient=1.0)
 """For the feed. It waits out the venue's weather itself, so that what fails it is mostly its worker's death, and a
-growing pause would count the deaths of a whole stretch: after five of them orders at rest waited 10 s for their fills."""
+growing pause would count the deaths of a whole stretch: after five of them orders at rest waited 10 s for fills."""
 
 FOLLOW_TIMEOUT: Final = timedelta(hours=1)
 """One stretch of following; it ends by itself well before."""
