@@ -10,7 +10,7 @@ from simulator.listing import LISTINGS, cut, cut_up, text
 from simulator.market import Market
 from simulator.orders import Ticket, Trade, VenueOrder
 from simulator.recollection import order_of, trade_of
-from simulator.refusals import Refusal, duplicate_order, no_such_order, unknown_order, would_take
+from simulator.refusals import Refusal, duplicate_order, filter_failure, no_such_order, unknown_order, would_take
 
 MAKER_RATE = Decimal("0.0008")
 TAKER_RATE = Decimal("0.0010")
@@ -74,6 +74,8 @@ class Engine:
         quantity = ticket.quantity
         if ticket.quote_quantity:
             quantity = market.quantity_for(ticket.side, ticket.quote_quantity)
+            if not quantity:
+                raise filter_failure("LOT_SIZE")
         order = VenueOrder(
             symbol=ticket.symbol,
             order_id=len(self.orders[ticket.symbol]) + 1,
@@ -278,9 +280,9 @@ class Engine:
         self._unwritten = []
         wire = order.wire()
         _note(order)
-        price = text(self.markets[order.symbol].price)
-        entry = {"order": wire, "locked": text(order.locked), "balances": held, "trades": trades, "price": price}
-        self._journal.write("order", entry)
+        price, piece = text(self.markets[order.symbol].price), text(order.slice_quantity)
+        entry = {"order": wire, "locked": text(order.locked), "slice": piece, "balances": held, "trades": trades}
+        self._journal.write("order", {**entry, "price": price})
 
     def remember(self, entry: dict[str, object]) -> None:
         """Take an entry of the journal of an earlier run, in the order in which they were written."""
@@ -308,6 +310,7 @@ class Engine:
             order = orders[then.order_id - 1]
             order.status, order.executed, order.cost = then.status, then.executed, then.cost
             order.locked, order.update_ms, order.triggered = then.locked, then.update_ms, then.triggered
+            order.slice_quantity = then.slice_quantity
             if not order.is_open:
                 self.open[order.symbol].pop(order.order_id, None)
         _note(order)

@@ -22,7 +22,7 @@ WHOLE_ANSWER = {
 """What becomes of a request as a whole. `accepted` is true unless it is given."""
 KINDS = {
     **WHOLE_ANSWER,
-    "visibility_lag": "orders placed while it is set are not shown by queries for `seconds`",
+    "visibility_lag": "orders placed while it is set are shown by no query and found by no cancel for `seconds`",
     "fill_lag": "trades of orders placed while it is set appear in myTrades after `seconds`",
     "cancel_race": "an order fills just before its cancel arrives",
     "repeat_trades": "pages of trades are shuffled and say everything twice",

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from simulator.refusals import Refusal, missing, stale_timestamp
@@ -58,18 +58,18 @@ class Gate:
         """Return the headers that tell how many orders were placed."""
         return {f"X-MBX-ORDER-COUNT-{name}": str(self.orders_placed(ms)) for name, ms in ORDER_INTERVALS.items()}
 
-    def check_signature(self, key: str | None, signed: str, parameters: dict[str, str]) -> None:
-        """Check key and HMAC over exactly what was sent."""
+    def check_signature(self, key: str | None, sent: Sequence[str], parameters: dict[str, str]) -> None:
+        """Check key and HMAC over exactly what was sent: query and body, joined by nothing, as Binance does."""
         if key is None:
             raise Refusal(-2014, "API-key format invalid.", status=401)
-        if not hmac.compare_digest(key, self.api_key):
+        if not _same(key, self.api_key):
             raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
         told = parameters.get("signature")
         if told is None:
             raise missing("signature")
-        body = "&".join(part for part in signed.split("&") if not part.startswith("signature="))
-        expected = hmac.new(self.secret_key.encode(), body.encode(), hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(told, expected):
+        signed = "".join(map(_without_signature, sent))
+        expected = hmac.new(self.secret_key.encode(), signed.encode(), hashlib.sha256).hexdigest()
+        if not _same(told, expected):
             raise Refusal(-1022, "Signature for this request is not valid.")
 
     def check_window(self, parameters: dict[str, str]) -> None:
@@ -86,3 +86,12 @@ class Gate:
             raise Refusal(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
         if timestamp < now - window:
             raise stale_timestamp()
+
+
+def _same(told: str, expected: str) -> bool:
+    # As bytes: of text, only ASCII can be compared in constant time, and what was told may be anything.
+    return hmac.compare_digest(told.encode(errors="replace"), expected.encode())
+
+
+def _without_signature(sent: str) -> str:
+    return "&".join(part for part in sent.split("&") if not part.startswith("signature="))

@@ -124,15 +124,18 @@ class Market:
         return cost
 
     def quantity_for(self, side: str, quote: Decimal) -> Decimal:
-        """Return how much can be traded at once for so much quote, rounded down to the step, in base units."""
+        """Return how much so much quote buys or is sold for, rounded down to the step, in base units.
+
+        What the book cannot give is counted at its last price, so that an order for it stays unfilled.
+        """
         total, step = Decimal(0), self.listing.step
         for level in self._facing(side):
             fits = min(level.quantity, quote / level.price // step * step)
             total += fits
             quote -= fits * level.price
             if fits < level.quantity:
-                break
-        return total
+                return total
+        return total + quote / self._facing(side)[-1].price // step * step
 
     def _facing(self, side: str) -> list[Level]:
         return self.asks if side == "BUY" else self.bids

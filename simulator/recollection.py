@@ -45,4 +45,5 @@ def order_of(entry: dict[str, object]) -> VenueOrder:
         locked=Decimal(str(entry["locked"])),
         update_ms=wire["updateTime"],
         triggered=bool(wire["isWorking"]),
+        slice_quantity=Decimal(str(entry.get("slice", 0))),
     )

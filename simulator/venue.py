@@ -1,5 +1,6 @@
 """Everything behind the venue's face, as one object."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -7,6 +8,7 @@ from simulator.engine import Engine
 from simulator.faults import FaultPlan
 from simulator.gate import Gate
 from simulator.orders import Trade, VenueOrder
+from simulator.parameters import INTEGER
 from simulator.request_log import RequestLog
 
 
@@ -36,7 +38,7 @@ class Venue:
         """Return parameters with the client id and side of the order that they name by its number only."""
         number = parameters.get("orderId") or parameters.get("cancelOrderId") or ""
         orders = self.engine.orders.get(parameters.get("symbol", ""), [])
-        if not number.isascii() or not number.isdigit() or not 1 <= int(number) <= len(orders):
+        if not re.fullmatch(INTEGER, number, re.ASCII) or not 1 <= int(number) <= len(orders):
             return parameters
         order = orders[int(number) - 1]
         return {"origClientOrderId": order.client_order_id, "side": order.side, **parameters}

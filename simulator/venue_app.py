@@ -35,7 +35,7 @@ def _handler(venue: Venue, route: Route) -> Callable[[web.Request], Awaitable[we
         )
         call = _Call(venue, route, request, parameters, record)
         try:
-            return await call.answer(query + body)
+            return await call.answer((query, body))
         finally:
             venue.requests.ended(record)
 
@@ -55,13 +55,13 @@ class _Call:
         self._record = record
         self._headers: dict[str, str] = {}
 
-    async def answer(self, signed: str) -> web.StreamResponse:
+    async def answer(self, sent: tuple[str, str]) -> web.StreamResponse:
         """Carry the request out as far as the faults let it, and return what the client sees."""
         gate = self._venue.gate
         try:
             self._headers = gate.weigh(self._route.weighs(self._parameters))
             if self._route.signed:
-                gate.check_signature(self._request.headers.get("X-MBX-APIKEY"), signed, self._parameters)
+                gate.check_signature(self._request.headers.get("X-MBX-APIKEY"), sent, self._parameters)
                 gate.check_window(self._parameters)
             fault = self._venue.faults.strike(
                 self._route.method, self._route.path, self._venue.subject(self._parameters), WHOLE_ANSWER

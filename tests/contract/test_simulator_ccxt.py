@@ -252,6 +252,8 @@ async def test_order_that_never_was_is_not_found(venue: SimulatedAccount) -> Non
         await venue.api.fetch_order("77", BTC)
     with pytest.raises(ccxt.OrderNotFound, match="-2011"):
         await venue.api.cancel_order("77", BTC)
+    with pytest.raises(ccxt.BadRequest, match="-1100"):
+        await venue.api.fetch_order("7" * 4500, BTC)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,21 @@ def test_whole_balance_can_be_used_and_comes_back_on_cancel() -> None:
     assert (engine.account.free("USDT"), engine.account.locked("USDT")) == (100_000, 0)
 
 
+def test_market_order_passes_with_exactly_what_it_costs_and_not_with_less() -> None:
+    rich = engine_at()
+    cost = place(rich, "5").cost
+    engine = engine_at()
+    engine.set_balance("USDT", cost - D("0.00000001"))
+    with pytest.raises(Refusal, match="insufficient balance"):
+        place(engine, "5")
+    engine.set_balance("USDT", cost)
+    assert place(engine, "5").status == "FILLED"
+    assert engine.account.free("USDT") == 0
+    sold = engine_at()
+    assert place(sold, "10", side="SELL").status == "FILLED"
+    assert sold.account.free("BTC") == 0
+
+
 @pytest.mark.parametrize("change", ["release", "spend"])
 def test_more_than_is_locked_can_be_neither_spent_nor_released(change: str) -> None:
     account = Account({"BTC": D(1)})
@@ -137,8 +152,8 @@ def test_whatever_is_traded_nothing_is_made_or_lost_and_the_journal_tells_it_all
         later = engine_at(journal=path)
         for entry in later._journal.read():
             later.remember(entry)
-        assert [order.wire() for listed in later.orders.values() for order in listed] == [x.wire() for x in orders]
-        assert {s: list(x) for s, x in later.open.items()} == {s: list(x) for s, x in engine.open.items()}
+        assert later.orders == engine.orders
+        assert later.open == engine.open
         assert later.trades == engine.trades
         for asset in account.assets():
             assert (later.account.free(asset), later.account.locked(asset)) == (

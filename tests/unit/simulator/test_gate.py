@@ -29,7 +29,16 @@ def sign(sent: str) -> str:
 
 def test_signature_over_exactly_what_was_sent_passes() -> None:
     signature = sign(SENT)
-    gate().check_signature("key", f"{SENT}&signature={signature}", {"signature": signature})
+    gate().check_signature("key", (f"{SENT}&signature={signature}", ""), {"signature": signature})
+
+
+@pytest.mark.parametrize("in_query", [True, False])
+def test_query_and_body_are_signed_together_wherever_the_signature_stands(in_query: bool) -> None:
+    query, body = SENT, "quantity=1"
+    signature = sign(query + body)
+    told = f"&signature={signature}"
+    sent = (query + told, body) if in_query else (query, body + told)
+    gate().check_signature("key", sent, {"signature": signature})
 
 
 @pytest.mark.parametrize(
@@ -39,13 +48,15 @@ def test_signature_over_exactly_what_was_sent_passes() -> None:
         ("other", SENT, {"signature": sign(SENT)}, -2015),
         ("key", SENT, {}, -1102),
         ("key", SENT, {"signature": "0" * 64}, -1022),
+        ("key", SENT, {"signature": "\u00e9"}, -1022),
+        ("\udce9", SENT, {"signature": sign(SENT)}, -2015),
         ("key", SENT.replace("%3A", ":"), {"signature": sign(SENT)}, -1022),
         ("key", SENT + "0", {"signature": sign(SENT)}, -1022),
     ],
 )
 def test_wrong_key_or_signature_is_refused(key: str | None, sent: str, parameters: dict[str, str], code: int) -> None:
     with pytest.raises(Refusal) as refused:
-        gate().check_signature(key, sent, parameters)
+        gate().check_signature(key, (sent, ""), parameters)
     assert refused.value.code == code
 
 

@@ -33,7 +33,7 @@ def test_open_order_goes_on_after_a_restart_with_the_next_ids(path: Path) -> Non
     assert (order.status, order.executed, after.markets[SYMBOL].price) == ("PARTIALLY_FILLED", D("0.3"), 99)
     while order.is_open:
         after.tick()
-    assert [trade.trade_id for trade in order.trades] == list(range(1, len(order.trades) + 1))
+    assert [(trade.trade_id, trade.quantity) for trade in order.trades] == [(n, D("0.3")) for n in (1, 2, 3)]
     assert place(after, "1", "90").order_id == 2
     assert (after.account.locked("USDT"), order.executed) == (90, D("0.9"))
 

@@ -32,6 +32,24 @@ def test_sale_for_an_amount_of_quote_gets_no_more_than_that() -> None:
         assert D(149) < order.cost <= 150
 
 
+def test_sale_for_an_amount_of_quote_beyond_the_book_expires_with_what_it_got() -> None:
+    for levels in (0, 1):
+        engine = engine_at()
+        for level in engine.markets[SYMBOL].asks[levels:]:
+            level.quantity = D(0)
+        offered = engine.markets[SYMBOL].available("BUY", None)
+        order = place(engine, "0", type="MARKET", quote_quantity="50000")
+        assert (order.status, order.executed) == ("EXPIRED", offered)
+        assert engine.account.locked("USDT") == 0
+
+
+def test_amount_of_quote_worth_less_than_one_step_is_refused() -> None:
+    engine = engine_at(D(1_000_000))
+    with pytest.raises(Refusal, match="LOT_SIZE"):
+        place(engine, "0", type="MARKET", quote_quantity="6")
+    assert engine.orders[SYMBOL] == []
+
+
 def test_crossing_limit_order_takes_what_crosses_and_rests_at_its_price() -> None:
     engine = engine_at()
     order = place(engine, "9", "100.02")
@@ -54,6 +72,15 @@ def test_resting_order_waits_until_the_market_reaches_it_and_then_fills_in_slice
     assert executed == [D("0.3"), D("0.6"), D("0.9")]
     assert order.status == "FILLED"
     assert all(trade.is_maker and trade.price == 99 for trade in order.trades)
+
+
+def test_last_slice_is_what_the_others_have_left() -> None:
+    engine = engine_at()
+    order = place(engine, "0.1", "99")
+    hold(engine, D(99))
+    while order.is_open:
+        engine.tick()
+    assert [trade.quantity for trade in order.trades] == [D("0.03333")] * 3 + [D("0.00001")]
 
 
 @pytest.mark.parametrize(
