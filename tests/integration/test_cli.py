@@ -127,6 +127,7 @@ async def _placed_by(data_dir: Path, strategy: str) -> list[str]:
 
 
 async def test_account_and_market_are_shown(data_dir):
+    assert (await volex(data_dir, "order", "place", "buy", "0.01", "BTC/USDT", "--wait", "final")).code == 0
     one = await volex(data_dir, "balance", "--currency", "USDT", "--json")
     assert (one.code, one.told()["currency"]) == (0, "USDT")
     assert "USDT" in (await volex(data_dir, "balance", "binanceus")).out
