@@ -1,187 +1,136 @@
 """`python -m tests.replay.record`: records a history of every ending from a real Temporal server, a real ledger and a
-scripted venue. Run it when a new ending exists; never to make a failing replay pass."""
+scripted venue. Run it when a new ending exists; never to make a failing replay pass. `--only NAME` records one."""
 
+import argparse
 import asyncio
 import json
+import sys
 import tempfile
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 
-from temporalio.client import WorkflowUpdateFailedError
+from temporalio.client import Client, WorkflowHistory
+from temporalio.worker import Worker
 
-from domain.order import OrderSide, OrderType, TimeInForce
-from domain.reports import VenueOrderStatus
-from embedded.child import Child, free_port
+from activities import feed_activities
+from activities.feed_activities import FeedActivities, FeedPace
+from domain.identifiers import ORDERS_QUEUE, derive_order_id, feed_workflow_id, venue_queue
+from embedded.child import Child, ChildSpec, free_port
 from embedded.postgres_server import PostgresServer
 from embedded.temporal_server import TemporalServer
 from starter.connection import connect_temporal
+from starter.feeds import start_feed
+from starter.notifications import TemporalNotifier
 from storage.database import open_engine
 from storage.migrate import upgrade
 from storage.order_store import SqlOrderStore
-from tests.factories import make_request
-from tests.workflow import scripted_exchange as scripts
-from tests.workflow.conftest import Desk, Handle, open_desk
-from workflows.messages import AmendOrder, CancelOrder, OrderInput
-from workflows.order_workflow import OrderWorkflow
+from tests.replay.scenarios import SCENARIOS
+from tests.workflow.conftest import Clock, Desk, open_desk
+from tests.workflow.scripted_exchange import ScriptedExchange, Submission, SubmitOutcome
+from workflows.account_feed import AccountFeedWorkflow
 
 HISTORIES = Path(__file__).parent / "histories"
-Scenario = Callable[[Desk], Awaitable[Handle]]
+KILLED = "worker_killed_with_the_order_at_the_venue"
+FEED = "feed_continued_as_new"
+DOOMED = "--doomed-worker"
+NAMES = (*(scenario.__name__ for scenario in SCENARIOS), KILLED, FEED)
 
 
-async def market_filled(desk: Desk) -> Handle:
-    desk.venue.on_submit = scripts.fills_at_once
-    return (await desk.place(order_type=OrderType.MARKET, price=None))[1]
+class Studio:
+    """The servers that histories are recorded on."""
+
+    def __init__(self, client: Client, store: SqlOrderStore, *, temporal: str, database: str) -> None:
+        self.client = client
+        self.store = store
+        self.temporal = temporal
+        self.database = database
 
 
-async def limit_filled_in_parts(desk: Desk) -> Handle:
-    view, handle = await desk.place()
-    for quantity in ("0.03", "0.03", "0.04"):
-        desk.venue.fill(view.order_id, quantity)
-        await desk.report(view.order_id, handle)
-    return handle
+async def record_scenario(studio: Studio, name: str) -> WorkflowHistory:
+    """Lead an order to its ending; the account is named after it, so that a new recording differs in times alone."""
+    scenario = next(scenario for scenario in SCENARIOS if scenario.__name__ == name)
+    async with open_desk(studio.client, studio.store, account=name[:32]) as desk:
+        handle = await scenario(desk)
+        await asyncio.wait_for(handle.result(), 60)
+        return await handle.fetch_history()
 
 
-async def canceled_by_update(desk: Desk) -> Handle:
-    _, handle = await desk.place()
-    await handle.execute_update(OrderWorkflow.request_cancel, CancelOrder(requested_by="recorder"))
-    return handle
-
-
-async def canceled_by_signal_partly_filled(desk: Desk) -> Handle:
-    view, handle = await desk.place()
-    desk.venue.fill(view.order_id, "0.03")
-    await handle.signal(OrderWorkflow.cancel, CancelOrder(because="recorded"))
-    return handle
-
-
-async def cancellation_requested(desk: Desk) -> Handle:
-    _, handle = await desk.place()
-    await handle.cancel()
-    return handle
-
-
-async def cancel_refused_twice(desk: Desk) -> Handle:
-    desk.venue.ignores_cancels = 2
-    _, handle = await desk.place()
-    await handle.execute_update(OrderWorkflow.request_cancel, CancelOrder())
-    return handle
-
-
-async def filled_while_canceled(desk: Desk) -> Handle:
-    view, handle = await desk.place()
-    desk.venue.fill(view.order_id, "0.1")
-    await handle.execute_update(OrderWorkflow.request_cancel, CancelOrder())
-    return handle
-
-
-async def expired_at_its_deadline(desk: Desk) -> Handle:
-    return (await desk.place(expires_at=desk.clock() + timedelta(seconds=2)))[1]
-
-
-async def immediate_or_cancel_expired(desk: Desk) -> Handle:
-    async def expires(submission: scripts.Submission, venue: scripts.ScriptedExchange) -> scripts.SubmitOutcome:
-        report = venue.take(submission, status=VenueOrderStatus.EXPIRED)
-        return scripts.SubmitOutcome(verdict=scripts.SubmitVerdict.ACCEPTED, report=report)
-
-    desk.venue.on_submit = expires
-    return (await desk.place(time_in_force=TimeInForce.IOC))[1]
-
-
-async def denied_by_the_venues_rules(desk: Desk) -> Handle:
-    return (await desk.place(quantity=Decimal("0.0100")))[1]
-
-
-async def denied_by_the_balance(desk: Desk) -> Handle:
-    return (await desk.place(side=OrderSide.SELL, quantity=Decimal("2")))[1]
-
-
-async def rejected_by_the_venue(desk: Desk) -> Handle:
-    desk.venue.on_submit = scripts.is_refused
-    return (await desk.place())[1]
-
-
-async def in_doubt_and_found(desk: Desk) -> Handle:
-    desk.venue.on_submit = scripts.reply_is_lost
-    view, handle = await desk.place()
-    desk.venue.fill(view.order_id, "0.1")
-    await desk.report(view.order_id, handle)
-    return handle
-
-
-async def in_doubt_and_sent_anew(desk: Desk) -> Handle:
-    desk.venue.on_submit = scripts.order_is_lost
-    _, handle = await desk.place()
-    desk.clock.ahead = timedelta(seconds=17)
-    desk.venue.on_submit = scripts.fills_at_once
-    return handle
-
-
-async def canceled_while_in_doubt(desk: Desk) -> Handle:
-    desk.venue.on_submit = scripts.order_is_lost
-    _, handle = await desk.place()
-    await handle.signal(OrderWorkflow.cancel, CancelOrder())
-    desk.clock.ahead = timedelta(seconds=17)
-    return handle
-
-
-async def amended_and_filled(desk: Desk) -> Handle:
-    view, handle = await desk.place()
-    desk.venue.fill(view.order_id, "0.04")
-    await desk.report(view.order_id, handle)
-    await handle.execute_update(OrderWorkflow.amend, AmendOrder(quantity=Decimal("0.2"), price=Decimal("101")))
-    desk.venue.fill(desk.venue.posts[1].client_order_id, "0.16")
-    await desk.report(view.order_id, handle, client_order_id=desk.venue.posts[1].client_order_id)
-    return handle
-
-
-async def amendment_refused(desk: Desk) -> Handle:
-    _, handle = await desk.place()
+async def record_killed_worker(studio: Studio) -> WorkflowHistory:
+    """Kill a worker process with -9 while its submit is at the venue; another one takes the order over."""
+    account = "worker_killed"
+    desk = Desk(studio.client, account, ScriptedExchange(), studio.store, Clock())
+    argv = [sys.executable, "-m", "tests.replay.record", DOOMED, studio.temporal, studio.database, account]
+    doomed = await Child.start(ChildSpec(name="doomed", argv=argv, log_path=Path(tempfile.gettempdir(), "doomed.log")))
     try:
-        await handle.execute_update(OrderWorkflow.amend, AmendOrder(price=Decimal("100.001")))
-    except WorkflowUpdateFailedError:
-        await handle.execute_update(OrderWorkflow.request_cancel, CancelOrder())
-        return handle
-    raise AssertionError("an amendment off tick was taken")
+        placing = asyncio.create_task(desk.place())
+        order_id = derive_order_id(account, "key")
+        async with asyncio.timeout(30):
+            while not await _has_left(studio.store, account, order_id):
+                await asyncio.sleep(0.05)
+    finally:
+        doomed.kill()
+        await doomed.wait()
+    async with open_desk(studio.client, studio.store, account=account) as survivor:
+        attempt = await studio.store.current_attempt(account, order_id)
+        assert attempt is not None
+        survivor.venue.take(attempt.submission)
+        survivor.venue.fill(order_id, "0.1")
+        _, handle = await asyncio.wait_for(placing, 30)
+        await asyncio.wait_for(handle.result(), 60)
+        return await handle.fetch_history()
 
 
-async def adopted_from_the_ledger(desk: Desk) -> Handle:
-    view, handle = await desk.place()
-    await handle.terminate("the recorder takes it away")
-    order = await desk.store.order(desk.account, view.order_id)
-    start = OrderInput(request=make_request("key", account=desk.account), adopt=order)
-    adopted = await desk.client.start_workflow(OrderWorkflow.run, start, id=f"{handle.id}-adopted", task_queue="orders")
-    await adopted.execute_update(OrderWorkflow.request_cancel, CancelOrder())
-    return adopted
+async def _has_left(store: SqlOrderStore, account: str, order_id: str) -> bool:
+    attempt = await store.current_attempt(account, order_id)
+    return attempt is not None and attempt.may_have_left
 
 
-SCENARIOS: tuple[Scenario, ...] = (
-    market_filled,
-    limit_filled_in_parts,
-    canceled_by_update,
-    canceled_by_signal_partly_filled,
-    cancellation_requested,
-    cancel_refused_twice,
-    filled_while_canceled,
-    expired_at_its_deadline,
-    immediate_or_cancel_expired,
-    denied_by_the_venues_rules,
-    denied_by_the_balance,
-    rejected_by_the_venue,
-    in_doubt_and_found,
-    in_doubt_and_sent_anew,
-    canceled_while_in_doubt,
-    amended_and_filled,
-    amendment_refused,
-    adopted_from_the_ledger,
-)
+async def run_doomed_worker(temporal: str, database: str, account: str) -> None:
+    """Serve an account whose venue never answers a submit, until somebody kills this process."""
+
+    async def never_answers(submission: Submission, venue: ScriptedExchange) -> SubmitOutcome:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    engine = open_engine(database, application_name="doomed")
+    client = await connect_temporal(temporal, identity="doomed")
+    async with open_desk(client, SqlOrderStore(engine), account=account) as desk:
+        desk.venue.on_submit = never_answers
+        await asyncio.Event().wait()
 
 
-async def record() -> None:
-    """Record every scenario anew."""
-    HISTORIES.mkdir(exist_ok=True)
+async def record_feed(studio: Studio) -> WorkflowHistory:
+    """Record a feed's whole first run, with stretches that are over at once, up to where it continues as new."""
+    account = "feed"
+    stretch, feed_activities.FOLLOW_STRETCH = feed_activities.FOLLOW_STRETCH, timedelta(0)
+    feed = FeedActivities(
+        studio.store,
+        exchanges={account: ScriptedExchange()},
+        notifier=TemporalNotifier(studio.client),
+        pace=FeedPace(),
+        clock=Clock(),
+    )
+    orders = Worker(studio.client, task_queue=ORDERS_QUEUE, workflows=[AccountFeedWorkflow])
+    queue = Worker(studio.client, task_queue=venue_queue(account), activities=[feed.follow_account])
+    try:
+        async with orders, queue:
+            await start_feed(studio.client, account)
+            handle = studio.client.get_workflow_handle(feed_workflow_id(account))
+            first = studio.client.get_workflow_handle(handle.id, run_id=(await handle.describe()).run_id)
+            async with asyncio.timeout(60):
+                while (await first.describe()).close_time is None:
+                    await asyncio.sleep(0.1)
+            await handle.terminate("recorded")
+            return await first.fetch_history()
+    finally:
+        feed_activities.FOLLOW_STRETCH = stretch
+
+
+@asynccontextmanager
+async def open_studio() -> AsyncIterator[Studio]:
+    """Run Temporal and Postgres in a folder that goes away."""
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="volex-record-")))
         directory.chmod(0o711)
@@ -197,16 +146,37 @@ async def record() -> None:
         await upgrade(postgres.url())
         engine = open_engine(postgres.url(), application_name="recorder")
         stack.push_async_callback(engine.dispose)
-        client = await connect_temporal(temporal.address)
-        for scenario in SCENARIOS:
-            async with open_desk(client, SqlOrderStore(engine)) as desk:
-                handle = await scenario(desk)
-                await asyncio.wait_for(handle.result(), 60)
-                history = await handle.fetch_history()
-            path = HISTORIES / f"{scenario.__name__}.json"
-            path.write_text(json.dumps(history.to_json_dict(), indent=1) + "\n", "utf-8")
-            print(f"{scenario.__name__}: {len(history.events)} events")
+        client = await connect_temporal(temporal.address, identity="recorder")
+        yield Studio(client, SqlOrderStore(engine), temporal=temporal.address, database=postgres.url())
+
+
+def keep(name: str, history: WorkflowHistory) -> None:
+    """Write a history, one event a line."""
+    events = ",\n".join(json.dumps(event, separators=(",", ":")) for event in history.to_json_dict()["events"])
+    (HISTORIES / f"{name}.json").write_text(f'{{"events":[\n{events}\n]}}\n', "utf-8")
+    print(f"{name}: {len(history.events)} events")
+
+
+async def record(names: tuple[str, ...]) -> None:
+    """Record the named endings anew."""
+    HISTORIES.mkdir(exist_ok=True)
+    special = {KILLED: record_killed_worker, FEED: record_feed}
+    async with open_studio() as studio:
+        for name in names:
+            keep(name, await (special[name](studio) if name in special else record_scenario(studio, name)))
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.replay.record", description=__doc__)
+    parser.add_argument("--only", choices=NAMES, action="append", help="record this ending alone")
+    parser.add_argument(DOOMED, nargs=3, metavar=("TEMPORAL", "DATABASE", "ACCOUNT"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.doomed_worker:
+        asyncio.run(run_doomed_worker(*arguments.doomed_worker))
+    else:
+        asyncio.run(record(tuple(arguments.only or NAMES)))
 
 
 if __name__ == "__main__":
-    asyncio.run(record())
+    main()

@@ -131,9 +131,11 @@ async def desk(time_skipping: WorkflowEnvironment, store: SqlOrderStore) -> Asyn
 
 
 @asynccontextmanager
-async def open_desk(client: Client, store: SqlOrderStore, *, plugins: Sequence[Plugin] = ()) -> AsyncIterator[Desk]:
-    """Run the workers of one new account."""
-    account = f"t{uuid4().hex[:12]}"
+async def open_desk(
+    client: Client, store: SqlOrderStore, *, plugins: Sequence[Plugin] = (), account: str | None = None
+) -> AsyncIterator[Desk]:
+    """Run the workers of one account, a new one unless it is named."""
+    account = account or f"t{uuid4().hex[:12]}"
     clock, venue = Clock(), ScriptedExchange()
     balances = [
         Balance(asset="USDT", free=Decimal(10_000), used=Decimal(0), total=Decimal(10_000)),
