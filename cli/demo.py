@@ -56,6 +56,8 @@ def _folder(data_dir: Path | None) -> Iterator[Path]:
 
 
 async def _run(folder: Path, *, keep: bool) -> int:
+    import httpx2
+
     from cli.demo_story import tell
 
     stop = asyncio.Event()
@@ -73,7 +75,7 @@ async def _run(folder: Path, *, keep: bool) -> int:
         return 1
     try:
         as_expected = await telling
-    except (RuntimeError, TimeoutError) as error:
+    except (RuntimeError, TimeoutError, httpx2.HTTPError) as error:
         typer.echo(f"The demo did not get through: {error or 'it took too long'}", err=True)
         return 1
     finally:
@@ -100,7 +102,7 @@ async def _stack(folder: Path, key: str) -> "AsyncIterator[EmbeddedStack]":
     from simulator.running import API_KEY, SECRET_KEY
 
     port = free_port()
-    config = folder / "volex.toml"
+    config = folder / "demo.toml"  # a name of its own: the folder may hold the user's volex.toml
     config.write_text(_CONFIG.format(venue=f"http://127.0.0.1:{port}"), "utf-8")
     keys = {"BINANCEUS_API_KEY": API_KEY, "BINANCEUS_SECRET_KEY": SECRET_KEY, "API_KEY": key}
     quiet = {"LOG_LEVEL": "WARNING", "DRY_RUN_MODE": "false", "API_HOST": "127.0.0.1"}

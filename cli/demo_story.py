@@ -1,6 +1,7 @@
 """What the demo does, order by order, and what it expects of each. The market is held still, so it ends alike."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -56,6 +57,7 @@ class Story:
         self._rest = rest
         self._venue = venue
         self._screen = screen
+        self._run = secrets.token_hex(4)  # a second demo in the same folder asks for orders of its own
 
     async def market_order(self) -> Row:
         """Fills at once."""
@@ -89,7 +91,7 @@ class Story:
     async def survives_a_crash(self) -> Row:
         """Is on its way to the venue when the worker is killed with -9."""
         row = self._screen.add(Row("buy 0.2 BTC, limit 61240", "FILLED"))
-        order_id = derive_order_id("binanceus", "demo-crash")
+        order_id = derive_order_id("binanceus", f"demo-{self._run}-crash")
         await self._venue.post(
             "/faults", json={"kind": "delay", "method": "POST", "path": "/order", "seconds": 1, "times": 1}
         )
@@ -112,7 +114,7 @@ class Story:
         """Ask the venue's own ledger how often each order was placed, and what it traded."""
         per_client_id = (await self._venue.get("/client-orders")).json()
         fills = (await self._venue.get("/fills")).json()
-        ours = _read(await self._rest.get("/orders/binanceus"))
+        ours = _read(await self._rest.get("/orders/binanceus?limit=500"))
         sent = [order for order in ours if order["client_order_id"] is not None]
         once = all(per_client_id.get(order["client_order_id"]) == 1 for order in sent)
         equal = all(
@@ -130,7 +132,9 @@ class Story:
 
     async def _place(self, row: Row, name: str, **fields: Any) -> None:
         body = {"symbol": "BTC/USDT", "side": "buy", **fields}
-        answer = await self._rest.post("/orders", content=write_json(body), headers={"Idempotency-Key": f"demo-{name}"})
+        answer = await self._rest.post(
+            "/orders", content=write_json(body), headers={"Idempotency-Key": f"demo-{self._run}-{name}"}
+        )
         told = _read(answer)
         order = told.get("order", told)
         if "lifecycle" not in order:
