@@ -103,6 +103,7 @@ TRANSITIONS: Final[Mapping[tuple[OrderStatus, OrderEventType], OrderStatus]] = M
         (S.PENDING_CANCEL, E.CANCEL_REQUESTED): S.PENDING_CANCEL,
         (S.PENDING_CANCEL, E.PARTIALLY_FILLED): S.PENDING_CANCEL,  # filled a little more before the cancel arrived
         (S.PENDING_CANCEL, E.FILLED): S.FILLED,  # the venue filled it before our cancel arrived
+        (S.PENDING_CANCEL, E.REJECTED): S.REJECTED,  # rejected at the matching engine before our cancel arrived
         (S.PENDING_CANCEL, E.CANCELED): S.CANCELED,
         (S.PENDING_CANCEL, E.EXPIRED): S.EXPIRED,
         (S.PENDING_CANCEL, E.REPLACED): S.INITIALIZED,  # the old attempt is proven gone; the next may be journaled

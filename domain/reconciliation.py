@@ -112,7 +112,7 @@ class _Believer:
             self.add(OrderEventType.REPLACED)
             return
         ending = _ENDINGS[report.status]
-        if ending is OrderEventType.REJECTED and order.status is OrderStatus.PARTIALLY_FILLED:
+        if ending is OrderEventType.REJECTED and order.cum_qty > 0:  # what has traded was not rejected
             ending = OrderEventType.CANCELED
         if ending is OrderEventType.CANCELED and order.reason is not None and order.reason.code == DEADLINE_REACHED:
             ending = OrderEventType.EXPIRED

@@ -117,3 +117,14 @@ def test_a_report_that_does_not_say_what_was_filled_concludes_nothing() -> None:
     belief = believe(make_order(E.ACCEPTED), report, trades=[], known=frozenset(), now=NOW)
     assert not belief.settled
     assert not belief.order.is_final
+
+
+def test_a_rejection_that_meets_a_pending_cancel_ends_the_order_rejected() -> None:
+    report = make_report(status=VenueOrderStatus.REJECTED, cum_qty=None)
+    assert told(make_order(E.ACCEPTED, E.CANCEL_REQUESTED), report, [], frozenset()).status is S.REJECTED
+
+
+def test_an_order_that_traded_never_ends_rejected() -> None:
+    report = make_report(status=VenueOrderStatus.REJECTED, cum_qty=Decimal("0.04"))
+    ended = told(make_order(E.ACCEPTED, E.CANCEL_REQUESTED), report, [make_fill(last_qty=Decimal("0.04"))], frozenset())
+    assert (ended.status, ended.cum_qty) == (S.CANCELED, Decimal("0.04"))

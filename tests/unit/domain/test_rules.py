@@ -130,3 +130,50 @@ def test_every_error_has_a_code_of_its_own_and_keeps_its_answer_on_retry() -> No
         made = kind("why", retry_after_s=3) if kind is errors.RateLimited else kind("why")
         failure = to_failure(made)
         assert (failure.type, failure.non_retryable) == (kind.code, not kind.retryable)
+
+
+def test_no_two_attempts_of_many_orders_share_a_client_order_id() -> None:
+    names = {
+        derive_client_order_id(derive_order_id("binanceus", f"key-{order}"), attempt=attempt)
+        for order in range(4000)
+        for attempt in range(1, 6)
+    }
+    assert len(names) == 20_000
+
+
+money = st.integers(1, 10**9).map(lambda units: Decimal(units).scaleb(-4))
+
+
+@given(
+    side=st.sampled_from(OrderSide),
+    available=st.none() | money,
+    cap=st.none() | money,
+    quantity=st.integers(1, 10**5).map(lambda units: Decimal(units).scaleb(-4)),
+    reconciled=st.booleans(),
+    killed=st.booleans(),
+)
+def test_the_gate_allows_only_within_every_limit_and_tells_both_figures(
+    side: OrderSide, available: Decimal | None, cap: Decimal | None, quantity: Decimal, reconciled: bool, killed: bool
+) -> None:
+    request = make_request(side=side, quantity=quantity, price=Decimal(60))
+    notional = quantity * 60
+    if notional < 5:
+        return
+    exposure = Exposure(kill_reason="drill" if killed else None, reconciled=reconciled, available=available)
+    limits = Limits(max_order_notional=cap)
+    decision = check(request.ticket, make_validated(request), exposure=exposure, limits=limits)
+    needed = notional if side is OrderSide.BUY else quantity
+    fits = (cap is None or notional <= cap) and available is not None and needed <= available
+    assert (decision.answer is Answer.ALLOW) == (fits and reconciled and not killed)
+    if decision.answer is Answer.ALLOW:
+        assert decision.reservation is not None and decision.reservation.amount == needed
+        return
+    assert decision.reason is not None and decision.reservation is None
+    if not killed and (not reconciled or (available is None and (cap is None or notional <= cap))):
+        assert decision.answer is Answer.UNAVAILABLE, "what is not known is no denial"
+    if decision.reason.code == "BALANCE_INSUFFICIENT":
+        figures = [Decimal(decision.reason.numbers[name]) for name in ("needed", "available")]
+        assert figures == [needed, available]
+    if decision.reason.code == "ORDER_NOTIONAL_ABOVE_LIMIT":
+        figures = [Decimal(decision.reason.numbers[name]) for name in ("notional", "max_order_notional")]
+        assert figures == [notional, cap]
