@@ -13,7 +13,7 @@ from temporalio import activity
 
 from activities.calls import FollowCall, Followed
 from activities.failures import in_activity
-from domain.errors import ExecutionError, UnknownAccount
+from domain.errors import ExecutionError, InvalidTransition, UnknownAccount
 from domain.events import Fill
 from domain.lifecycle import OrderStatus
 from domain.numbers import subtract
@@ -146,7 +146,12 @@ class _Follower:
                 own = await self._exchange.fetch_order_trades(
                     _ref(order), since=order.created_at - timedelta(minutes=1)
                 )
-            await self._store.record_report(order.account, order.order_id, report, trades=own, now=now)
+            try:
+                await self._store.record_report(order.account, order.order_id, report, trades=own, now=now)
+            except InvalidTransition as error:
+                # A defect of ours about one order must not keep the account's other orders from their fills.
+                activity.logger.error("report_not_believed", extra={"order_id": order.order_id, "text": str(error)})
+                continue
             self.reports += 1
             self._balances_at = None  # a fill or an ending moved them: ask the venue anew
 

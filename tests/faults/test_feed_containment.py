@@ -1,0 +1,65 @@
+"""A defect of ours about one order: the account's other orders still hear of their fills."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from activities.feed_activities import FeedPace, _Follower
+from domain.errors import InvalidTransition
+from domain.lifecycle import OrderStatus
+from domain.ports import Notice
+from domain.reports import Balance, SubmitOutcome, SubmitVerdict
+from storage.order_store import SqlOrderStore
+from tests.conftest import utc_now
+from tests.factories import make_request, make_terms, make_validated
+from tests.workflow.scripted_exchange import ScriptedExchange
+
+ACCOUNT = "contained"
+
+
+class DefectiveStore(SqlOrderStore):
+    """The ledger, with a lifecycle that lacks a row for one order."""
+
+    broken = ""
+
+    async def record_report(self, account: str, order_id: str, *words: Any, **more: Any) -> Notice:
+        """Believe nothing of the broken order."""
+        if order_id == self.broken:
+            raise InvalidTransition("a row is missing")
+        return await super().record_report(account, order_id, *words, **more)
+
+
+class Heard:
+    """Keeps what the orders were told."""
+
+    def __init__(self) -> None:
+        self.statuses: dict[str, OrderStatus] = {}
+
+    async def notify(self, notice: Notice) -> None:
+        """Note it."""
+        self.statuses[notice.order.order_id] = notice.order.status
+
+
+async def _at_rest(store: SqlOrderStore, venue: ScriptedExchange, key: str) -> str:
+    request = make_request(key, account=ACCOUNT)
+    await store.admit(request, make_validated(request), terms=make_terms(ACCOUNT), now=utc_now())
+    attempt = await store.open_attempt(ACCOUNT, request.order_id, worker="test", now=utc_now())
+    assert await store.pass_last_look(attempt, now=utc_now())
+    outcome = SubmitOutcome(verdict=SubmitVerdict.ACCEPTED, report=venue.take(attempt.submission))
+    await store.record_outcome(attempt, outcome, now=utc_now())
+    return request.order_id
+
+
+async def test_one_order_that_cannot_be_believed_does_not_keep_the_others_from_their_fills(
+    engine: AsyncEngine,
+) -> None:
+    store, venue, heard = DefectiveStore(engine), ScriptedExchange(), Heard()
+    cash = Balance(asset="USDT", free=Decimal(1000), used=Decimal(0), total=Decimal(1000))
+    await store.record_balances(ACCOUNT, [cash], asked_at=utc_now() - timedelta(seconds=1))
+    store.broken, healthy = await _at_rest(store, venue, "broken"), await _at_rest(store, venue, "healthy")
+    for order_id in (store.broken, healthy):
+        venue.fill(order_id, "0.1")
+    await _Follower(store, venue, heard, FeedPace(), ACCOUNT).round(utc_now())
+    assert heard.statuses == {healthy: OrderStatus.FILLED}
