@@ -5,19 +5,22 @@ import contextlib
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx2
 
 from api.numbers import write_json
 from embedded.child import free_port
 from embedded.stack import EmbeddedStack, StackOptions
 from simulator.running import API_KEY, SECRET_KEY
+from tests.faults import audit
 
+FENCE_S = 7
+"""Shorter than the usual 16 s, and sound: Binance's window of 5 s, the visibility lag of 1.5 s here, and a margin."""
 FINAL = ("FILLED", "CANCELED", "DENIED", "EXPIRED", "REJECTED")
 CONFIG = """
 dry_run_mode = false
@@ -25,6 +28,7 @@ dry_run_mode = false
 exchange = "binanceus"
 mode = "live"
 credentials = "env"
+time_fence_s = {fence_s}
 [accounts.binanceus.ccxt]
 enableRateLimit = false
 timeout = 4000
@@ -42,6 +46,23 @@ class Floor:
         self.stack = stack
         self.rest = rest
         self.venue = venue
+        self._database: asyncpg.Connection | None = None
+
+    @property
+    def database(self) -> asyncpg.Connection:
+        """A connection to the ledger, to read what no interface shows."""
+        assert self._database is not None, "the ledger is opened by open_floor"
+        return self._database
+
+    async def open_database(self) -> None:
+        """Connect to the ledger, anew after Postgres was killed."""
+        await self.close_database()
+        self._database = await asyncpg.connect(self.stack.ready["database"], timeout=10)
+
+    async def close_database(self) -> None:
+        """Let the ledger go."""
+        if self._database is not None:
+            self._database.terminate()
 
     async def place(self, key: str, **fields: Any) -> dict[str, Any]:
         """Place an order over REST, again with the same key whenever the answer is lost, as a caller should."""
@@ -101,56 +122,59 @@ class Floor:
         await self.venue.delete("/faults")
         await self.market(price="61250", frozen=True)
 
-    async def venue_ledger(self) -> dict[str, Any]:
-        """Return what truly happened."""
-        return dict((await self.venue.get("/ledger")).json())
+    async def assert_the_venue_agrees(self, orders: list[dict[str, Any]]) -> int:
+        """Compare with the venue's own ledger; `orders` are all that were placed and not amended.
 
-    async def assert_the_venue_agrees(self, orders: list[dict[str, Any]]) -> None:
-        """Compare with the venue's own ledger: one working or traded order per ticket, fills and fees to the digit."""
-        ledger = await self.venue_ledger()
-        attempts = {order["id"]: await self.client_order_ids(order["id"]) for order in orders}
-        placed = Counter(entry["clientOrderId"] for entry in ledger["orders"])
-        traded: dict[str, Decimal] = {}
-        commissions: dict[str, Decimal] = {}
-        for fill in ledger["fills"]:
-            name = fill["clientOrderId"]
-            traded[name] = traded.get(name, Decimal(0)) + Decimal(fill["qty"])
-            commissions[name] = commissions.get(name, Decimal(0)) + Decimal(fill["commission"])
+        One order at the venue for each ticket that reached it, none for the others; fills, costs and fees to the
+        digit; one POST for each journaled attempt. Returns how many of them were sent anew after a proof.
+        """
+        books = await audit.read_books(self.database, self.venue)
+        audit.assert_one_post_per_attempt(books)
         for order in orders:
-            ids = attempts[order["id"]]
-            at_venue = sum(placed[client_order_id] for client_order_id in ids)
-            sent = order["lifecycle"] not in ("DENIED",) and order["client_order_id"] is not None
-            rejected = order["lifecycle"] == "REJECTED"
-            assert at_venue == (1 if sent and not rejected else 0), f"{order['id']}: {at_venue} orders at the venue"
-            filled = sum((traded.get(name, Decimal(0)) for name in ids), Decimal(0))
-            assert Decimal(order["filled"]) == filled, f"{order['id']}: {order['filled']} here, {filled} there"
-            fees = sum((Decimal(fee["cost"]) for fee in order["fees"]), Decimal(0))
-            assert fees == sum((commissions.get(name, Decimal(0)) for name in ids), Decimal(0))
+            expected = 0 if order["lifecycle"] in ("DENIED", "REJECTED") else 1
+            found = audit.orders_at_venue(order["id"], books)
+            assert found == expected, f"{order['id']} {order['lifecycle']}: {found} orders at the venue"
+            audit.assert_order_agrees(order, books)
+        resent = audit.assert_resent_only_after_the_fence(books, fence_s=FENCE_S)
+        return len(resent & {order["id"] for order in orders})
 
-    async def client_order_ids(self, order_id: str) -> list[str]:
-        """Return the client order ids of an order's attempts, from its recorded facts."""
-        facts = (await self.rest.get(f"/orders/binanceus/{order_id}/events")).json()
-        return [fact["client_order_id"] for fact in facts if fact["type"] == "SUBMITTED"]
+    async def assert_the_books_close(self) -> None:
+        """With nothing open, nothing may be left over: no case, no reservation, no balance that differs."""
+        await audit.assert_the_books_close(self.database, self.venue)
+
+    async def until_requests(self, count: int, *, method: str = "POST", prefix: str = "", within_s: float = 20) -> None:
+        """Wait until so many requests of a kind have arrived at the venue for orders with ids of that prefix."""
+        async with asyncio.timeout(within_s):
+            while await self.requests(method=method, prefix=prefix) < count:
+                await asyncio.sleep(0.02)
+
+    async def requests(self, *, method: str = "POST", prefix: str = "") -> int:
+        """Return how many requests of a kind have arrived at the venue."""
+        seen = (await self.venue.get("/requests")).json()
+        names = ("newClientOrderId", "origClientOrderId", "orderId", "symbol")
+        return sum(
+            1
+            for entry in seen
+            if entry["method"] == method and any(str(entry.get(name, "")).startswith(prefix) for name in names)
+        )
 
 
 @contextlib.asynccontextmanager
-async def open_floor(
-    directory: Path, *, workers: int = 1, more: Mapping[str, str] | None = None
-) -> AsyncIterator[Floor]:
+async def open_floor(directory: Path, *, workers: int = 1) -> AsyncIterator[Floor]:
     """Bring a stack up in a directory, held still and without faults."""
     for folder in (directory, *directory.parents[:3]):
         with contextlib.suppress(PermissionError):
             folder.chmod(folder.stat().st_mode | 0o011)
     port = free_port()
     config = directory / "volex.toml"
-    config.write_text(CONFIG.format(venue=f"http://127.0.0.1:{port}"))
+    config.write_text(CONFIG.format(venue=f"http://127.0.0.1:{port}", fence_s=FENCE_S))
     keys = {"API_KEY": "test-key", "BINANCEUS_API_KEY": API_KEY, "BINANCEUS_SECRET_KEY": SECRET_KEY}
     options = StackOptions(
         data_dir=directory / "data",
         config=config,
         workers=workers,
         ports={"simulator": port},
-        environ={**os.environ, **keys, **(more or {})},
+        environ={**os.environ, **keys},
         simulator_arguments=("--balance", "USDT=50000000", "--balance", "BTC=1000", "--tick-interval-s", "0.1"),
     )
     async with (
@@ -160,7 +184,11 @@ async def open_floor(
     ):
         floor = Floor(stack, rest, venue)
         await floor.calm()
-        yield floor
+        await floor.open_database()
+        try:
+            yield floor
+        finally:
+            await floor.close_database()
 
 
 def figures(name: str, values: Mapping[str, Any]) -> None:

@@ -1,82 +1,107 @@
-"""Every fault of the venue against market and limit orders: the right ending, one order per ticket, equal ledgers."""
+"""Every fault of the venue against market and limit orders: the right ending, one order per ticket, equal ledgers.
+
+Each fault waits for one order by its id, so all cases of a test run at the same time.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from tests.faults.floor import Floor, open_floor
+from domain.identifiers import derive_order_id
+from tests.faults.floor import Floor, figures
 
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(200)]
-LIMIT: dict[str, Any] = {"order_type": "limit", "price": Decimal("61240"), "amount": Decimal("0.2")}
+LIMIT: dict[str, Any] = {"order_type": "limit", "price": Decimal("61200"), "amount": Decimal("0.2")}
+POST, DELETE, LOOK = ({"method": method, "path": "/order"} for method in ("POST", "DELETE", "GET"))
+Fault = dict[str, Any]
 
-LOST_ANSWERS: list[tuple[str, dict[str, Any]]] = [
-    ("drop_before", {}),
-    ("drop_after", {}),
-    ("hang", {"seconds": 6}),
-    ("truncated", {}),
-    ("empty_200", {}),
-    ("html_200", {}),
-    ("http_status", {"accepted": True}),
-    ("http_status", {"accepted": False}),
-    ("error", {"accepted": True}),
-    ("error", {"accepted": False}),
-    ("delay", {"seconds": 6}),
-]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def floor(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Floor]:
-    """One stack for the folder's cases."""
-    async with open_floor(tmp_path_factory.mktemp("floor")) as opened:
-        yield opened
-
-
-async def test_lost_answers_end_in_one_order_per_ticket(floor: Floor) -> None:
-    async def one(number: int, kind: str, details: dict[str, Any], ticket: dict[str, Any]) -> dict[str, Any]:
-        placed = await floor.place(f"lost-{number}", **ticket)
-        if ticket:
-            order = await floor.until(placed["id"], lambda order: order["lifecycle"] == "ACCEPTED", 90)
-            await floor.market(fill={"client_order_id": order["client_order_id"], "quantity": "0.2"})
-        ended = await floor.until_final(placed["id"])
-        assert ended["lifecycle"] == "FILLED", f"{kind} {details}: {ended['lifecycle']} {ended['reason']}"
-        return ended
-
-    cases = [(kind, details, ticket) for kind, details in LOST_ANSWERS for ticket in ({}, LIMIT)]
-    running = []
-    for number, (kind, details, ticket) in enumerate(cases):
-        before = len((await floor.venue.get("/requests")).json())
-        await floor.fault(kind, method="POST", path="/order", times=1, **details)
-        running.append(asyncio.create_task(one(number, kind, details, ticket)))
-        await _until_requests(floor, before + 1)
-    orders = await asyncio.gather(*running)
-    await floor.assert_the_venue_agrees(orders)
-    await floor.calm()
+SUBMITS: dict[str, tuple[Sequence[Fault], int]] = {
+    "drop_before": ([{**POST, "kind": "drop_before"}], 2),
+    "drop_after": ([{**POST, "kind": "drop_after"}], 1),
+    "hang": ([{**POST, "kind": "hang", "seconds": 6}], 1),
+    "hang-refused": ([{**POST, "kind": "hang", "seconds": 6, "accepted": False}], 2),
+    "truncated": ([{**POST, "kind": "truncated"}], 1),
+    "cut_short": ([{**POST, "kind": "cut_short"}], 1),
+    "empty_200": ([{**POST, "kind": "empty_200"}], 1),
+    "html_200": ([{**POST, "kind": "html_200"}], 1),
+    "http_502": ([{**POST, "kind": "http_status", "status": 502}], 1),
+    "http_502-refused": ([{**POST, "kind": "http_status", "status": 502, "accepted": False}], 2),
+    "error_1007": ([{**POST, "kind": "error"}], 1),
+    "error_1007-refused": ([{**POST, "kind": "error", "accepted": False}], 2),
+    "maintenance": ([{**POST, "kind": "maintenance"}], 2),
+    "delay-past-the-window": ([{**POST, "kind": "delay", "seconds": 6}], 2),
+    "visibility_lag": ([{"kind": "visibility_lag", "seconds": 1.5}, {**POST, "kind": "drop_after"}], 1),
+    "fill_lag": ([{"kind": "fill_lag", "seconds": 4}, {**POST, "kind": "drop_after"}], 1),
+    "looks-html": ([{**POST, "kind": "drop_after"}, {**LOOK, "kind": "html_200", "times": 7}], 1),
+    "looks-empty": ([{**POST, "kind": "drop_after"}, {**LOOK, "kind": "empty_200", "times": 7}], 1),
+    "looks-truncated": ([{**POST, "kind": "drop_after"}, {**LOOK, "kind": "truncated", "times": 7}], 1),
+    "looks-502": ([{**POST, "kind": "drop_after"}, {**LOOK, "kind": "http_status", "times": 7}], 1),
+}
+"""Faults of one order's submit, and the attempts that it takes. Seven spoiled looks in a row outlast the time fence."""
+CANCELS: dict[str, Fault] = {
+    "drop_before": {"kind": "drop_before"},
+    "drop_after": {"kind": "drop_after"},
+    "hang": {"kind": "hang", "seconds": 6},
+    "truncated": {"kind": "truncated"},
+    "html_200": {"kind": "html_200"},
+    "empty_200": {"kind": "empty_200"},
+    "http_502": {"kind": "http_status"},
+    "http_502-refused": {"kind": "http_status", "accepted": False},
+    "error_1007": {"kind": "error"},
+    "unknown-order": {"kind": "error", "accepted": False, "code": -2011, "msg": "Unknown order sent."},
+}
 
 
-async def test_orders_that_are_not_visible_yet_are_not_sent_again(floor: Floor) -> None:
-    await floor.fault("visibility_lag", seconds=8, times=2)
-    await floor.fault("drop_after", method="POST", path="/order", times=2)
-    placed = await asyncio.gather(*(floor.place(f"lag-{number}") for number in range(2)))
-    ended = [await floor.until_final(order["id"]) for order in placed]
-    assert [(order["lifecycle"], order["attempts"]) for order in ended] == [("FILLED", 1)] * 2
-    await floor.assert_the_venue_agrees(ended)
-    await floor.calm()
+async def _faulty(floor: Floor, key: str, faults: Sequence[Fault], ticket: dict[str, Any]) -> dict[str, Any]:
+    """Carry one order to its end through its faults; a limit order is filled in two parts once it rests."""
+    order_id = derive_order_id("binanceus", key)
+    for fault in faults:
+        await floor.fault(**{"times": 1, **fault}, client_order_id_prefix=order_id)
+    placed = await floor.place(key, **ticket)
+    if ticket:
+        order = await floor.until(placed["id"], lambda order: order["lifecycle"] == "ACCEPTED", 90)
+        for quantity in ("0.05", "0.15"):
+            await floor.market(fill={"client_order_id": order["client_order_id"], "quantity": quantity})
+    return await floor.until_final(placed["id"])
 
 
-async def test_fills_that_are_told_late_and_twice_are_counted_once(floor: Floor) -> None:
-    await floor.fault("fill_lag", seconds=4, times=1)
+async def test_whatever_becomes_of_a_submit_there_is_one_order_per_ticket(floor: Floor) -> None:
     await floor.fault("repeat_trades")
-    placed = await floor.place("late", **LIMIT)
-    for _ in range(4):
-        await floor.market(fill={"client_order_id": placed["client_order_id"], "quantity": "0.05"})
-    ended = await floor.until_final(placed["id"])
-    assert (ended["lifecycle"], ended["filled"]) == ("FILLED", Decimal("0.2"))
-    await floor.assert_the_venue_agrees([ended])
+    cases = {f"{kind}-{name}": (faults, ticket, attempts)
+             for kind, (faults, attempts) in SUBMITS.items()
+             for name, ticket in (("market", {}), ("limit", LIMIT))}  # fmt: skip
+    ended = await asyncio.gather(*(_faulty(floor, key, faults, ticket) for key, (faults, ticket, _) in cases.items()))
+    orders = dict(zip(cases, ended, strict=True))
+    active = (await floor.venue.get("/faults")).json()["active"]
+    assert not [fault for fault in active if not fault["hits"]], "every fault struck"
     await floor.calm()
+    endings = {key: (order["lifecycle"], order["attempts"]) for key, order in orders.items()}
+    assert endings == {key: ("FILLED", attempts) for key, (_, _, attempts) in cases.items()}
+    resent = await floor.assert_the_venue_agrees(list(orders.values()))
+    figures("faults of the submit", {"orders": len(orders), "sent anew after proof": resent, "faults": len(active)})
+    assert resent == sum(1 for _, _, attempts in cases.values() if attempts == 2)
+    await floor.assert_the_books_close()
+
+
+async def _canceled(floor: Floor, name: str, fault: Fault) -> dict[str, Any]:
+    placed = await floor.place(f"cancel-{name}", **LIMIT)
+    await floor.market(fill={"client_order_id": placed["client_order_id"], "quantity": "0.07"})
+    await floor.fault(**{**DELETE, "times": 1, **fault}, client_order_id_prefix=placed["id"])
+    await floor.rest.delete(f"/orders/binanceus/{placed['id']}")
+    return await floor.until_final(placed["id"])
+
+
+async def test_whatever_becomes_of_a_cancel_the_order_ends_canceled_with_what_it_filled(floor: Floor) -> None:
+    ended = await asyncio.gather(*(_canceled(floor, name, fault) for name, fault in CANCELS.items()))
+    await floor.calm()
+    endings = Counter((order["lifecycle"], str(order["filled"])) for order in ended)
+    assert endings == {("CANCELED", "0.07"): len(CANCELS)}
+    await floor.assert_the_venue_agrees(list(ended))
+    await floor.assert_the_books_close()
 
 
 async def test_an_order_that_fills_as_its_cancel_arrives_ends_filled(floor: Floor) -> None:
@@ -86,38 +111,37 @@ async def test_an_order_that_fills_as_its_cancel_arrives_ends_filled(floor: Floo
     ended = await floor.until_final(placed["id"])
     assert ended["lifecycle"] == "FILLED", answer.text
     await floor.assert_the_venue_agrees([ended])
-    await floor.calm()
 
 
-async def test_a_canceled_order_keeps_what_it_filled(floor: Floor) -> None:
-    placed = await floor.place("kept", **LIMIT)
-    await floor.market(fill={"client_order_id": placed["client_order_id"], "quantity": "0.07"})
-    await floor.rest.delete(f"/orders/binanceus/{placed['id']}")
-    ended = await floor.until_final(placed["id"])
-    assert (ended["lifecycle"], ended["filled"]) == ("CANCELED", Decimal("0.07"))
-    await floor.assert_the_venue_agrees([ended])
+async def test_a_cancel_that_meets_a_submit_in_flight_is_carried_out_once_the_order_is_known(floor: Floor) -> None:
+    held, lost = {"kind": "delay", "seconds": 1}, {"kind": "hang", "seconds": 1}
+    cases = {"meet-market": (held, {}, "FILLED"), "meet-limit": (held, LIMIT, "CANCELED")}
+    ended = []
+    for key, (fault, ticket, lifecycle) in {**cases, "meet-lost": (lost, LIMIT, "CANCELED")}.items():
+        order_id = derive_order_id("binanceus", key)
+        await floor.fault(**POST, **fault, times=1, client_order_id_prefix=order_id)
+        placing = asyncio.create_task(floor.place(key, **ticket))
+        await floor.until_requests(1, prefix=order_id)
+        await floor.rest.delete(f"/orders/binanceus/{order_id}")
+        await placing
+        ended.append(await floor.until_final(order_id))
+        assert ended[-1]["lifecycle"] == lifecycle, key
+    await floor.assert_the_venue_agrees(ended)
 
 
-async def test_a_cancel_whose_answer_is_lost_is_looked_at(floor: Floor) -> None:
-    placed = await floor.place("lost-cancel", **LIMIT)
-    await floor.fault("drop_after", method="DELETE", path="/order", times=1)
-    await floor.rest.delete(f"/orders/binanceus/{placed['id']}")
-    ended = await floor.until_final(placed["id"])
-    assert ended["lifecycle"] == "CANCELED"
-    await floor.calm()
+async def test_a_venue_that_asks_to_slow_down_gets_each_order_once(floor: Floor) -> None:
+    await floor.fault("rate_limit", **POST, seconds=1, times=2)
+    ended = await asyncio.gather(*(_faulty(floor, f"slow-{n}", [], {}) for n in range(3)))
+    assert {order["lifecycle"] for order in ended} == {"FILLED"}
+    assert max(order["attempts"] for order in ended) > 1
+    await floor.assert_the_venue_agrees(list(ended))
 
 
 async def test_a_refusal_ends_rejected_and_says_why(floor: Floor) -> None:
-    await floor.fault("error", method="POST", path="/order", times=1, accepted=False, code=-2010,
+    await floor.fault("error", **POST, times=1, accepted=False, code=-2010,
                       msg="Account has insufficient balance for requested action.")  # fmt: skip
     ended = await floor.place("refused")
     assert ended["lifecycle"] == "REJECTED"
     assert "insufficient balance" in ended["reason"]["venue_text"]
     await floor.assert_the_venue_agrees([ended])
-    await floor.calm()
-
-
-async def _until_requests(floor: Floor, count: int) -> None:
-    async with asyncio.timeout(30):
-        while len((await floor.venue.get("/requests")).json()) < count:
-            await asyncio.sleep(0.02)
+    await floor.assert_the_books_close()
