@@ -1,12 +1,6 @@
 """The steps that touch the venue: validate, submit, cancel, look up. Queue `venue-{account}`.
 
-The exactly-once protocol, with its proof obligations:
-
-1. One POST per attempt row. Only the caller that opened the row (`fresh`) may send; whoever finds it looks instead.
-2. Nobody sends after the row was given up. The last look is a compare-and-set on the row's token just before the bytes
-   leave; voiding the row is a compare-and-set against it. One of the two wins, in the ledger.
-3. Nothing is concluded without evidence. A venue order id is acceptance, a white-listed answer is refusal, no byte
-   sent is not sent; the rest is IN_DOUBT, and is looked up until found or until the venue's time fence has passed.
+They walk the exactly-once protocol; its decisions and what must hold stand in `domain/protocol.py`.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,6 +17,7 @@ from domain.instrument import deny, normalize
 from domain.lifecycle import AT_VENUE, OrderStatus
 from domain.order import Order, OrderRequest, OrderSide, OrderType
 from domain.ports import Attempt, Exchange, OrderStore
+from domain.protocol import proves_absence
 from domain.reports import OrderRef, SubmitOutcome, SubmitVerdict
 from domain.risk import Validated
 from observability import metrics
@@ -160,9 +155,8 @@ class VenueActivities:
             reason = deny("OUTCOME_UNKNOWN", "the venue does not show the order yet")
             outcome = SubmitOutcome(verdict=SubmitVerdict.UNKNOWN, reason=reason)
             order = await self._store.record_outcome(attempt, outcome, now=self._clock())
-        if order.status is not OrderStatus.IN_DOUBT or fence_s is None:
-            return order
-        if asked_at < attempt.signed_at + timedelta(seconds=fence_s):
+        proven = proves_absence(signed_at=attempt.signed_at, asked_at=asked_at, time_fence_s=fence_s)
+        if order.status is not OrderStatus.IN_DOUBT or not proven:
             return order
         reason = deny(
             "NEVER_PLACED",

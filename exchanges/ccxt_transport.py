@@ -123,6 +123,7 @@ class Gate:
         self.refuse_if_late()
         if not await self._last_look():
             raise NotSent("LAST_LOOK_REFUSED", "the attempt was taken back, has expired, or sending is switched off")
+        self.refuse_if_late()  # the process may have been stopped while the ledger answered
 
 
 @dataclass(slots=True)

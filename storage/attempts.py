@@ -1,6 +1,7 @@
-"""The journal of sends. A row is SENDING until its sender's last look makes it LEFT, or somebody makes it VOID.
+"""The journal of sends: carries out what `domain/protocol.py` decides.
 
-Both are compare-and-set on the same row: one of the two wins, and a sender that lost never lets a byte leave.
+A row is SENDING until its sender's last look makes it LEFT, or somebody makes it VOID. Both are compare-and-set on the
+same row: one of the two wins, and a sender that lost never lets a byte leave.
 """
 
 import secrets
@@ -9,13 +10,12 @@ from datetime import datetime
 from sqlalchemy import bindparam, func, insert, literal, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.errors import OrderClosed
 from domain.events import OrderEvent, Reason
 from domain.identifiers import derive_client_order_id
-from domain.lifecycle import OrderEventType, OrderStatus
-from domain.numbers import subtract
+from domain.lifecycle import OrderEventType
 from domain.order import Order
 from domain.ports import Attempt
+from domain.protocol import UNDECIDED, AttemptState, next_submission
 from domain.reports import OrderReport, Submission, SubmitOutcome, SubmitVerdict
 from storage import order_rows
 from storage.tables import Document, attempts
@@ -40,8 +40,6 @@ _LATEST = (
     .order_by(attempts.c.attempt.desc())
     .limit(1)
 )
-UNDECIDED = (OrderStatus.SUBMITTED, OrderStatus.IN_DOUBT)
-"""Statuses in which it is not known yet what came of the present attempt."""
 
 
 async def open_attempt(
@@ -53,12 +51,9 @@ async def open_attempt(
         found = await current(connection, account, order_id)
         if found is not None:
             return found
-    if order.status is not OrderStatus.INITIALIZED or order.cancel_requested or order.leaves_qty <= 0:
-        raise OrderClosed(f"order {order_id} is {order.status}: nothing is to be sent")
     number = order.attempt + 1
     client_order_id = derive_client_order_id(order_id, attempt=number)
-    signed_at = now.replace(microsecond=now.microsecond // 1000 * 1000)
-    submission = _submission(order, client_order_id, signed_at)
+    submission = next_submission(order, client_order_id=client_order_id, now=now)
     token = secrets.token_hex(16)
     await connection.execute(
         insert(attempts).values(
@@ -67,10 +62,10 @@ async def open_attempt(
             attempt=number,
             client_order_id=client_order_id,
             token=token,
-            state="SENDING",
+            state=AttemptState.SENDING,
             worker=worker,
             submission=submission.model_dump_json(exclude_none=True),
-            signed_at=signed_at,
+            signed_at=submission.signed_at,
         )
     )
     event = OrderEvent(
@@ -88,7 +83,7 @@ async def open_attempt(
         attempt=number,
         client_order_id=client_order_id,
         token=token,
-        signed_at=signed_at,
+        signed_at=submission.signed_at,
         submission=submission,
         fresh=True,
         may_have_left=False,
@@ -105,12 +100,12 @@ async def void(connection: AsyncConnection, attempt: Attempt, *, reason: Reason,
     """Take back an attempt that has not left; `None` when it has."""
     order = await order_rows.load(connection, attempt.account, attempt.order_id)
     mine = attempts.c.token == attempt.token
-    voided = update(attempts).where(mine, attempts.c.state == "SENDING").values(state="VOID")
+    voided = update(attempts).where(mine, attempts.c.state == AttemptState.SENDING).values(state=AttemptState.VOID)
     if (await connection.execute(voided)).rowcount == 1:
         event = OrderEvent(event_type=OrderEventType.NOT_SENT, ts_event=now, reason=reason)
         return await order_rows.change(connection, order, event)
     state = (await connection.execute(select(attempts.c.state).where(mine))).scalar_one_or_none()
-    return order if state == "VOID" else None
+    return order if state == AttemptState.VOID else None
 
 
 async def current(connection: AsyncConnection, account: str, order_id: str) -> Attempt | None:
@@ -127,13 +122,13 @@ async def current(connection: AsyncConnection, account: str, order_id: str) -> A
         signed_at=row.signed_at,
         submission=Submission.model_validate_json(row.submission),
         fresh=False,
-        may_have_left=row.state in ("LEFT", "CLOSED"),
+        may_have_left=row.state in (AttemptState.LEFT, AttemptState.CLOSED),
     )
 
 
 async def record_outcome(
-    connection: AsyncConnection, attempt: Attempt, outcome: SubmitOutcome, *, state: str | None
-) -> str | None:
+    connection: AsyncConnection, attempt: Attempt, outcome: SubmitOutcome, *, state: AttemptState | None
+) -> AttemptState | None:
     """Keep what came of the send, and set the state if one is given; return the state that the row has then.
 
     A later "unknown" never overwrites what was learned before it.
@@ -148,11 +143,11 @@ async def record_outcome(
     if outcome.report is not None:
         changes["venue_order_id"] = outcome.report.venue_order_id
     statement = update(attempts).where(attempts.c.token == attempt.token).values(**changes).returning(attempts.c.state)
-    found: str | None = (await connection.execute(statement)).scalar_one_or_none()
-    return found
+    found = (await connection.execute(statement)).scalar_one_or_none()
+    return AttemptState(found) if found is not None else None
 
 
-async def close(connection: AsyncConnection, order: Order, *, state: str = "CLOSED") -> None:
+async def close(connection: AsyncConnection, order: Order, *, state: AttemptState = AttemptState.CLOSED) -> None:
     """End the order's present attempt: CLOSED when its outcome is known, VOID when nothing of it is at the venue."""
     mine = (
         attempts.c.account == order.account,
@@ -163,14 +158,8 @@ async def close(connection: AsyncConnection, order: Order, *, state: str = "CLOS
     await connection.execute(update(attempts).where(*mine).values(**changes))
 
 
-async def earlier_attempt(connection: AsyncConnection, order: Order, report: OrderReport) -> str | None:
-    """Return the state of the attempt that a report is about if that is not the present one, else `None`.
-
-    A report is asked for by an id that was current then; by the time it is recorded the order may have been replaced.
-    "UNKNOWN" when it is about no attempt of this order at all.
-    """
-    if order.venue_order_id == report.venue_order_id and order.status is not OrderStatus.INITIALIZED:
-        return None
+async def about(connection: AsyncConnection, order: Order, report: OrderReport) -> tuple[int, AttemptState] | None:
+    """Return number and state of the latest attempt of this order that a report can be about."""
     query = (
         select(attempts.c.attempt, attempts.c.state)
         .where(
@@ -184,23 +173,4 @@ async def earlier_attempt(connection: AsyncConnection, order: Order, report: Ord
         .order_by(attempts.c.attempt.desc())
     )
     row = (await connection.execute(query)).first()
-    if row is None:
-        return None if order.venue_order_id is None and order.status in UNDECIDED else "UNKNOWN"
-    present = row.attempt == order.attempt and row.state != "VOID" and order.status is not OrderStatus.INITIALIZED
-    return None if present else str(row.state)
-
-
-def _submission(order: Order, client_order_id: str, signed_at: datetime) -> Submission:
-    ticket = order.ticket
-    return Submission(
-        client_order_id=client_order_id,
-        symbol=ticket.symbol,
-        side=ticket.side,
-        order_type=ticket.order_type,
-        quantity=subtract(order.quantity, order.cum_qty),
-        price=order.price,
-        trigger_price=order.trigger_price,
-        time_in_force=ticket.time_in_force,
-        post_only=ticket.post_only,
-        signed_at=signed_at,
-    )
+    return (row.attempt, AttemptState(row.state)) if row is not None else None

@@ -1,6 +1,6 @@
 """What the venue said, and what was asked for, written as facts: outcome, report, cancel, amendment, end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -15,8 +15,9 @@ from domain.lifecycle import AMENDABLE, AT_VENUE, OrderEventType, OrderStatus
 from domain.numbers import multiply
 from domain.order import Order, OrderType
 from domain.ports import Attempt, Notice
+from domain.protocol import STATE_AFTER, UNDECIDED, AttemptState, Subject, fact_of, subject_of, trades_only
 from domain.reconciliation import Belief, believe
-from domain.reports import OrderReport, SubmitOutcome, SubmitVerdict, VenueOrderStatus
+from domain.reports import OrderReport, SubmitOutcome
 from domain.risk import Limits, balance_denial, size_denial
 from storage import attempts, holdings, order_rows
 from storage.kill_switch import reason_for
@@ -28,39 +29,16 @@ async def record_outcome(
 ) -> Order:
     """Write what came of a send; see `domain.ports.OrderStore.record_outcome`."""
     order = await order_rows.load(connection, attempt.account, attempt.order_id)
-    event_type = _fact_of(order, outcome) if order.attempt == attempt.attempt else None
-    state = await attempts.record_outcome(connection, attempt, outcome, state=_STATES.get(event_type))
+    event_type = fact_of(order, attempt.attempt, outcome)
+    wanted = STATE_AFTER[event_type] if event_type is not None else None
+    state = await attempts.record_outcome(connection, attempt, outcome, state=wanted)
     if event_type is OrderEventType.ACCEPTED and outcome.report is not None:
         return (await _believe(connection, order, outcome.report, (), now)).order
     if event_type is not None:
         return await _change(connection, order, OrderEvent(event_type=event_type, ts_event=now, reason=outcome.reason))
-    if outcome.report is not None and state == "VOID":
+    if outcome.report is not None and state is AttemptState.VOID:
         return await _open_case(connection, order, _unexpected(outcome.report))
     return order
-
-
-_STATES: Mapping[OrderEventType | None, str] = {
-    OrderEventType.ACCEPTED: "CLOSED",
-    OrderEventType.REJECTED: "CLOSED",
-    OrderEventType.NOT_SENT: "VOID",
-    OrderEventType.NEVER_PLACED: "VOID",
-    OrderEventType.SUBMIT_UNKNOWN: "LEFT",
-}
-
-
-def _fact_of(order: Order, outcome: SubmitOutcome) -> OrderEventType | None:
-    """Return what the outcome makes of an order whose present attempt is the one that was sent; `None`: nothing new."""
-    in_doubt = order.status is OrderStatus.IN_DOUBT
-    if order.status not in attempts.UNDECIDED:
-        return None
-    if outcome.verdict is SubmitVerdict.ACCEPTED:
-        return OrderEventType.ACCEPTED
-    if outcome.verdict is SubmitVerdict.REFUSED:
-        return OrderEventType.REJECTED
-    if outcome.verdict is SubmitVerdict.NOT_SENT:
-        # The sender's own proof may come after somebody else gave it up for lost.
-        return OrderEventType.NEVER_PLACED if in_doubt else OrderEventType.NOT_SENT
-    return None if in_doubt else OrderEventType.SUBMIT_UNKNOWN
 
 
 async def record_report(
@@ -74,16 +52,15 @@ async def record_report(
 ) -> Notice:
     """Believe a report; see `domain.ports.OrderStore.record_report`."""
     order = await order_rows.load(connection, account, order_id)
-    earlier = await attempts.earlier_attempt(connection, order, report)
-    if earlier in ("VOID", "UNKNOWN"):
+    subject = subject_of(order, report, await attempts.about(connection, order, report))
+    if subject is Subject.UNEXPECTED:
         return Notice(order=await _open_case(connection, order, _unexpected(report)), settled=False)
-    if earlier is not None and order.status in attempts.UNDECIDED:
+    if subject is Subject.TOO_EARLY:
         return Notice(order=order, settled=False)
-    if earlier is not None:
-        # Of an attempt that was replaced only its late trades are news: how it ended says nothing of the present one.
-        report = report.model_copy(update={"status": VenueOrderStatus.OPEN, "cum_qty": None})
+    if subject is Subject.EARLIER:
+        report = trades_only(report)
     belief = await _believe(connection, order, report, trades, now, notify=True)
-    if order.status in attempts.UNDECIDED and belief.order.status not in attempts.UNDECIDED:
+    if order.status in UNDECIDED and belief.order.status not in UNDECIDED:
         await attempts.close(connection, belief.order)
     return Notice(order=belief.order, settled=belief.settled)
 
@@ -164,7 +141,7 @@ async def record_never_placed(connection: AsyncConnection, attempt: Attempt, *, 
     order = await order_rows.load(connection, attempt.account, attempt.order_id)
     if order.attempt != attempt.attempt or order.status is not OrderStatus.IN_DOUBT:
         return order
-    await attempts.close(connection, order, state="VOID")
+    await attempts.close(connection, order, state=AttemptState.VOID)
     return await _change(
         connection, order, OrderEvent(event_type=OrderEventType.NEVER_PLACED, ts_event=now, reason=reason)
     )

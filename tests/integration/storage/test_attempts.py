@@ -3,9 +3,11 @@
 import asyncio
 from datetime import timedelta
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.errors import OrderClosed, OrderNotFound
@@ -13,10 +15,12 @@ from domain.identifiers import derive_client_order_id
 from domain.instrument import deny
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.ports import Attempt
+from domain.protocol import AttemptState, may_leave
 from domain.reports import SubmitOutcome, SubmitVerdict
 from storage import kill_switch
 from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
+from storage.tables import attempts
 from tests.factories import NOW, make_report, make_request
 from tests.integration.storage.conftest import ACCOUNT, Life, Rows
 
@@ -224,3 +228,24 @@ async def test_acceptance_of_an_attempt_given_up_as_unsent_opens_a_case(life: Li
     order = await life.store.record_outcome(attempt, accepted, now=NOW)
     assert (order.status, order.needs_attention) == (OrderStatus.INITIALIZED, True)
     assert [row.code for row in await rows("SELECT code FROM cases")] == ["UNEXPECTED_AT_VENUE"]
+
+
+async def test_ledgers_last_look_is_the_protocols(life: Life, engine: AsyncEngine) -> None:
+    await life.fund(USDT="100000")
+    for number, (expires_in_s, cancel, killed, state) in enumerate(
+        product((None, 1, 3), (False, True), (False, True), AttemptState)
+    ):
+        expires_at = NOW + timedelta(seconds=expires_in_s) if expires_in_s is not None else None
+        request = make_request(f"look {number}", expires_at=expires_at)
+        await life.admit(request)
+        attempt = await life.store.open_attempt(ACCOUNT, request.order_id, worker="w", now=NOW)
+        if cancel:
+            await life.store.request_cancel(ACCOUNT, request.order_id, reason=deny("CANCEL", "asked"), now=NOW)
+        async with engine.begin() as connection:
+            await connection.execute(update(attempts).where(attempts.c.token == attempt.token).values(state=state))
+        if killed:
+            await kill_switch.engage(engine, kill_switch.GLOBAL, reason="drill")
+        order, later = await life.store.order(ACCOUNT, request.order_id), NOW + timedelta(seconds=2)
+        decided = may_leave(order, state, kill_reason="drill" if killed else None, now=later)
+        assert await life.store.pass_last_look(attempt, now=later) == decided, (expires_in_s, cancel, killed, state)
+        await kill_switch.lift(engine, kill_switch.GLOBAL)

@@ -150,5 +150,5 @@ async def test_transaction_that_meets_a_deadlock_runs_again(life: Life, engine: 
         await in_transaction(engine, work)
 
     await asyncio.wait_for(asyncio.gather(swap("BTC", "USDT"), swap("USDT", "BTC")), timeout=20)
-    assert len(runs) == 3
+    assert len(runs) > 2, "somebody met a deadlock and ran again; twice, when they met once more"
     assert {sheet.free for sheet in await SqlOrderReader(engine).balances(ACCOUNT)} == {Decimal(3)}

@@ -105,7 +105,7 @@ def test_the_table_takes_whatever_is_believed_in_every_status(
     assert_follows_from(order, belief.events, belief.order)
     if status is VenueOrderStatus.REJECTED:
         return
-    owed = cum_qty is None or cum_qty > belief.order.cum_qty - belief.order.replaced_qty
+    owed = cum_qty is None or cum_qty > belief.order.cum_qty - order.replaced_qty
     ended_by_report = any(e.event_type in (E.CANCELED, E.EXPIRED, E.REPLACED) for e in belief.events)
     assert not (owed and ended_by_report), "nothing ends while the venue says that more was filled"
 
