@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from api.schemas import STATUS_WORDS, order_json, reason_json
+from domain.decisions import DECIDED_BY_PERSON
 from domain.events import OrderEvent
 from domain.identifiers import order_workflow_id
 from domain.lifecycle import OrderEventType
@@ -95,6 +96,12 @@ def _submitted(event: OrderEvent) -> str:
     return f"Attempt {event.attempt} was written down, then sent to the venue as {event.client_order_id}."
 
 
+def _never_placed(event: OrderEvent) -> str:
+    if event.reason is not None and event.reason.code == DECIDED_BY_PERSON:
+        return f"{event.requested_by or 'Somebody'} decided that the venue never had the order."
+    return "Proven: the venue never had the order, and cannot get it any more."
+
+
 def _amended(event: OrderEvent) -> str:
     figures = [
         f"{name} {plain(value)}" for name, value in (("amount", event.quantity), ("price", event.price)) if value
@@ -109,7 +116,10 @@ _WORDS: Final[Mapping[OrderEventType, str | Callable[[OrderEvent], str]]] = {
     _E.SUBMITTED: _submitted,
     _E.NOT_SENT: "Proven: no byte of that attempt left this machine.",
     _E.SUBMIT_UNKNOWN: "The venue's answer did not arrive; whether it has the order is being looked up.",
-    _E.NEVER_PLACED: "Proven: the venue never had the order, and cannot get it any more.",
+    _E.NEVER_PLACED: _never_placed,
+    _E.RESOLVED: lambda event: (
+        f"{event.requested_by or 'Somebody'} named the venue's order {event.venue_order_id}, and it fits what was sent."
+    ),
     _E.ACCEPTED: lambda event: f"The venue has the order, as its number {event.venue_order_id}.",
     _E.REJECTED: "The venue rejected the order.",
     _E.PARTIALLY_FILLED: _fill_words,

@@ -11,7 +11,9 @@
     │   ├── OrderNotFound       no order with that id
     │   ├── IdempotencyConflict the key was used for another ticket
     │   ├── OrderClosed         the order can no longer be changed
-    │   └── NotAmendable        the order cannot be amended right now
+    │   ├── NotAmendable        the order cannot be amended right now
+    │   ├── NotInDoubt          only an order in doubt is decided by a person
+    │   └── DecisionContradicted what the venue shows does not fit a person's decision
     ├── VenueError              the venue, or the way to it
     │   ├── VenueUnavailable    no answer, or an answer we cannot read  ask again later
     │   ├── RateLimited         the venue asks us to slow down          ask again after `retry_after_s`
@@ -110,6 +112,20 @@ class NotAmendable(RequestError):
 
     code = "ORDER_NOT_AMENDABLE"
     advice = "Only a resting limit order can be amended; cancel it or wait."
+
+
+class NotInDoubt(RequestError):
+    """The order is not in doubt: there is nothing for a person to decide."""
+
+    code = "ORDER_NOT_IN_DOUBT"
+    advice = "Nothing is to be decided; the order's state is in the answer."
+
+
+class DecisionContradicted(RequestError):
+    """What the venue shows does not fit a person's decision on an order in doubt. The order stays as it is."""
+
+    code = "DECISION_CONTRADICTED"
+    advice = "Compare the numbers with the venue's own page, and decide again."
 
 
 # The venue, or the way to it.

@@ -40,6 +40,7 @@ class OrderEventType(StrEnum):
     NOT_SENT = "NOT_SENT"
     SUBMIT_UNKNOWN = "SUBMIT_UNKNOWN"
     NEVER_PLACED = "NEVER_PLACED"
+    RESOLVED = "RESOLVED"
     ACCEPTED = "ACCEPTED"
     REJECTED = "REJECTED"
     PARTIALLY_FILLED = "PARTIALLY_FILLED"
@@ -79,7 +80,9 @@ TRANSITIONS: Final[Mapping[tuple[OrderStatus, OrderEventType], OrderStatus]] = M
         (S.SUBMITTED, E.CANCEL_REQUESTED): S.SUBMITTED,  # kept, and carried out once the order is known
         (S.SUBMITTED, E.CANCELED): S.CANCELED,
         (S.SUBMITTED, E.EXPIRED): S.EXPIRED,  # an IOC or FOK remainder in the venue's first answer
-        (S.IN_DOUBT, E.NEVER_PLACED): S.INITIALIZED,  # the venue's time fence has passed and nothing was found
+        # Either the venue's time fence has passed and nothing was found, or a person decided so.
+        (S.IN_DOUBT, E.NEVER_PLACED): S.INITIALIZED,
+        (S.IN_DOUBT, E.RESOLVED): S.IN_DOUBT,  # a person named the venue's order; its facts follow at once
         (S.IN_DOUBT, E.ACCEPTED): S.ACCEPTED,  # found
         (S.IN_DOUBT, E.REJECTED): S.REJECTED,
         (S.IN_DOUBT, E.PARTIALLY_FILLED): S.PARTIALLY_FILLED,

@@ -41,6 +41,15 @@ class TimeInForce(StrEnum):
     FOK = "FOK"
 
 
+class OnNeverPlaced(StrEnum):
+    """What follows when an attempt is proven, or decided, never to have been placed."""
+
+    RESUBMIT = "resubmit"
+    """Send a new attempt, after price and expiry were checked again."""
+    GIVE_UP = "give_up"
+    """End the order; nothing is sent any more."""
+
+
 class TradingMode(StrEnum):
     """Where an order goes. It carries the mode it was placed in for ever."""
 
@@ -72,10 +81,15 @@ class OrderTicket(Frozen):
     expires_at: AwareDatetime | None = None
     strategy: Label | None = None
     client_reference: Label | None = None
+    on_never_placed: OnNeverPlaced = OnNeverPlaced.RESUBMIT
 
     def fingerprint(self) -> str:
-        """Return a hash of everything asked: two tickets are the same ticket when their fingerprints are equal."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """Return a hash of everything asked: two tickets are the same ticket when their fingerprints are equal.
+
+        What came later counts only where it is used, so that tickets from before it keep their fingerprints.
+        """
+        later = {"on_never_placed"} if self.on_never_placed is OnNeverPlaced.RESUBMIT else None
+        return hashlib.sha256(self.model_dump_json(exclude=later).encode()).hexdigest()
 
     def summary(self) -> str:
         """Say the ticket in one line: `BUY 0.1 BTC/USDT @ 61250 LIMIT GTC`."""
@@ -90,6 +104,16 @@ class OrderTicket(Frozen):
         if self.expires_at is not None:
             words.append(f"until {self.expires_at:%Y-%m-%d %H:%MZ}")
         return " ".join(words)
+
+
+class Doubt(Frozen):
+    """What is known of an order whose outcome is not: shown to people, and no fact of the order's life."""
+
+    since: AwareDatetime
+    last_looked_at: AwareDatetime | None = None
+    """When the venue last gave a whole answer, and did not show the order."""
+    fence_ends_at: AwareDatetime | None = None
+    """From when "not found" is proof. `None` with `last_looked_at` set: never on this venue, a person decides."""
 
 
 class Order(Frozen):
@@ -121,6 +145,10 @@ class Order(Frozen):
     reason: Reason | None = None
     """Why it was denied, rejected, canceled or is in doubt; the latest such word."""
     needs_attention: bool = False
+    doubt: Doubt | None = None
+    """Set while the order is in doubt."""
+    never_placed: bool = False
+    """Whether the latest attempt never reached the venue, by proof after a doubt or by a person's decision."""
     replaced_qty: Quantity = Decimal(0)
     """Base units filled by earlier attempts of an amended order."""
     rounded_from: Quantity | None = None
@@ -162,6 +190,8 @@ class Order(Frozen):
             "updated_at": event.ts_event,
             **_CHANGES.get(event.event_type, _nothing_more)(self, event),
         }
+        if self.doubt is not None and status is not OrderStatus.IN_DOUBT:
+            changes["doubt"] = None
         if event.reason is not None:
             changes["reason"] = event.reason
         if status in TERMINAL and self.status not in TERMINAL:
@@ -186,6 +216,7 @@ def _submitted(order: Order, event: OrderEvent) -> Mapping[str, object]:
         "client_order_id": event.client_order_id,
         "venue_order_id": None,
         "needs_attention": False,
+        "never_placed": False,
     }
 
 
@@ -234,7 +265,11 @@ def _replaced(order: Order, event: OrderEvent) -> Mapping[str, object]:
 
 
 def _in_doubt(order: Order, event: OrderEvent) -> Mapping[str, object]:
-    return {"needs_attention": True}
+    return {"needs_attention": True, "doubt": Doubt(since=event.ts_event)}
+
+
+def _never_placed(order: Order, event: OrderEvent) -> Mapping[str, object]:
+    return {"never_placed": True}
 
 
 def _finalized(order: Order, event: OrderEvent) -> Mapping[str, object]:
@@ -251,6 +286,7 @@ _CHANGES: Mapping[OrderEventType, Callable[[Order, OrderEvent], Mapping[str, obj
     OrderEventType.AMEND_REQUESTED: _amend_requested,
     OrderEventType.REPLACED: _replaced,
     OrderEventType.SUBMIT_UNKNOWN: _in_doubt,
+    OrderEventType.NEVER_PLACED: _never_placed,
     OrderEventType.FINALIZED: _finalized,
 }
 

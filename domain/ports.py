@@ -5,29 +5,26 @@ Every method may be repeated: a second call with the same arguments changes noth
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Protocol
 
 from pydantic import AwareDatetime, SecretStr
 
 from domain.events import Fill, OrderEvent, Reason
 from domain.instrument import Instrument
-from domain.lifecycle import OrderEventType
-from domain.numbers import Amount, Notional, Price, Quantity, SignedAmount
+from domain.lifecycle import OrderEventType, OrderStatus
+from domain.numbers import Amount, Price, Quantity, SignedAmount
 from domain.order import Frozen, Order, OrderRequest
 from domain.reports import (
     Balance,
-    BookLevel,
     OrderBook,
     OrderRef,
     OrderReport,
     Submission,
     SubmitOutcome,
     Ticker,
-    VenueOrderStatus,
     VenueStatus,
 )
-from domain.risk import AccountTerms, Answer, Limits, Validated
+from domain.risk import AccountTerms, Answer, Limits, Reservation, Validated
 
 LastLook = Callable[[], Awaitable[bool]]
 """Asked just before the bytes leave; false means: do not send. It is a compare-and-set in the ledger."""
@@ -179,8 +176,28 @@ class OrderStore(Protocol):
     ) -> Notice:
         """Believe a report (`domain.reconciliation`): fills, positions, reservation and status in one transaction."""
 
-    async def record_never_placed(self, attempt: Attempt, *, reason: Reason, now: datetime) -> Order:
-        """Record that the venue's time fence has passed and nothing was found."""
+    async def record_never_placed(
+        self, attempt: Attempt, *, reason: Reason, requested_by: str | None = None, now: datetime
+    ) -> Order:
+        """Record that the venue's time fence has passed and nothing was found, or that somebody decided so."""
+
+    async def record_look(self, attempt: Attempt, *, looked_at: datetime, fence_ends_at: datetime | None) -> Order:
+        """Note on an order in doubt that the venue did not show it, and from when that is proof: a mark, no fact."""
+
+    async def adopt(
+        self,
+        attempt: Attempt,
+        report: OrderReport,
+        *,
+        trades: Sequence[Fill],
+        reason: Reason,
+        requested_by: str,
+        now: datetime,
+    ) -> Notice:
+        """Record that a person named the venue's order, and believe its report. Nothing unless it is in doubt.
+
+        Raises `DecisionContradicted` when the venue's order belongs to another order of the account.
+        """
 
     async def current_attempt(self, account: str, order_id: str) -> Attempt | None:
         """Return the latest attempt, `fresh` false."""
@@ -224,6 +241,18 @@ class OrderStore(Protocol):
     async def mark_notified(self, account: str, notices: Sequence[Notice]) -> None:
         """Record that the workflows heard of these."""
 
+    async def open_case(self, account: str, order_id: str, *, reason: Reason, now: datetime) -> bool:
+        """Open the order's case of the reason's code; false when it is open already."""
+
+    async def close_case(self, account: str, order_id: str, code: str, *, resolution: str, now: datetime) -> bool:
+        """Close a case with what came of it; false when it is not open."""
+
+    async def orders_with_open_case(self, account: str, code: str) -> Sequence[str]:
+        """Return the ids of the orders with an open case of that code."""
+
+    async def reserved(self, account: str, order_id: str) -> Reservation | None:
+        """Return what the order has reserved now; `None` when it never had anything."""
+
     async def record_balances(self, account: str, balances: Sequence[Balance], *, asked_at: datetime) -> None:
         """Record the venue's word on the balances, and that the account was compared with its venue."""
 
@@ -235,7 +264,14 @@ class OrderReader(Protocol):
         """Return the order. Raises `OrderNotFound`."""
 
     async def orders(
-        self, account: str, *, is_open: bool | None, symbol: str | None, limit: int, before: str | None
+        self,
+        account: str,
+        *,
+        is_open: bool | None,
+        symbol: str | None,
+        limit: int,
+        before: str | None,
+        status: OrderStatus | None = None,
     ) -> Sequence[Order]:
         """Return up to `limit` orders that were placed before the order named by `before`."""
 
@@ -278,78 +314,6 @@ class OrderNotifier(Protocol):
         """Tell the order's workflow; start one that adopts the order when there is none."""
 
 
-class PaperOrder(Frozen):
-    """One order in the paper book, as a venue would keep it."""
-
-    submission: Submission
-    venue_order_id: str
-    status: VenueOrderStatus = VenueOrderStatus.OPEN
-    triggered: bool = False
-    """Whether a stop order has met its trigger; it is a market or limit order from then on."""
-    cum_qty: Quantity = Decimal(0)
-    cum_quote_qty: Notional = Decimal(0)
-    locked: Amount = Decimal(0)
-    """Units of the asset it spends (quote for a buy, base for a sell) that are still set aside for it."""
-    updated_at: AwareDatetime
-
-
-class PaperDesk(Frozen):
-    """What the paper book holds of one account and symbol, read under the account's lock."""
-
-    orders: tuple[PaperOrder, ...] = ()
-    """The symbol's open orders, oldest first; where a client order id was named, that order alone, if there is one."""
-    balances: tuple[Balance, ...] = ()
-    asks_taken: tuple[BookLevel, ...] = ()
-    """Of the public asks that still stand, what our paper orders have taken already."""
-    bids_taken: tuple[BookLevel, ...] = ()
-    last_order_number: int = 0
-    last_trade_number: int = 0
-    disowned: bool = False
-    """Whether somebody was told that the book has no order of the named client order id."""
-    fills: tuple[Fill, ...] = ()
-    """Trades made since the desk was read; they are stored with the rest."""
-
-
-class PaperBook(Protocol):
-    """The durable book of paper orders and balances: what a venue would keep. Used by `PaperExchange` alone.
-
-    Raises `StoreUnavailable`. An account must have been opened before anything else is asked.
-    """
-
-    async def open_account(self, account: str, *, opening: Mapping[str, Decimal], now: datetime) -> None:
-        """Open the account with these amounts, by asset; an account that is open stays as it is."""
-
-    async def change(
-        self,
-        account: str,
-        symbol: str,
-        *,
-        client_order_id: str | None = None,
-        decide: Callable[[PaperDesk], PaperDesk | Reason],
-    ) -> PaperDesk | Reason:
-        """Read the desk, let `decide` make the new one, and store what differs: one transaction at a time per account.
-
-        `decide` is pure and quick. With a reason nothing is stored. Returns what `decide` returned.
-        """
-
-    async def find(self, account: str, ref: OrderRef) -> PaperOrder | None:
-        """Return the order by its venue id where the reference has one, else by its client order id."""
-
-    async def disown(self, account: str, client_order_id: str, *, now: datetime) -> PaperOrder | None:
-        """Return the order, or record that there is none: then `change` shows it, and it can never be placed."""
-
-    async def open_orders(self, account: str, *, symbol: str | None = None) -> Sequence[PaperOrder]:
-        """Return the open orders, of one symbol or by symbol, oldest first."""
-
-    async def fills(
-        self, account: str, symbol: str, *, since: datetime, venue_order_id: str | None = None
-    ) -> Sequence[Fill]:
-        """Return the trades in the symbol, or of one order, from `since` on, oldest first."""
-
-    async def balances(self, account: str) -> Sequence[Balance]:
-        """Return the balance of every asset that the account ever held."""
-
-
 __all__ = [
     "Admission",
     "Attempt",
@@ -362,9 +326,6 @@ __all__ = [
     "OrderNotifier",
     "OrderReader",
     "OrderStore",
-    "PaperBook",
-    "PaperDesk",
-    "PaperOrder",
     "Position",
     "RecordedEvent",
 ]

@@ -30,6 +30,8 @@ class OrderReport(_Report):
     venue_order_id: str
     client_order_id: str | None
     status: VenueOrderStatus
+    side: str | None = None
+    """`buy` or `sell`, where the venue tells."""
     quantity: Quantity | None = None
     price: Price | None = None
     cum_qty: Quantity | None = None

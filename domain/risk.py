@@ -117,6 +117,33 @@ def reservation_for(ticket: OrderTicket, instrument: Instrument, *, quantity: De
     return Reservation(asset=instrument.quote_asset, amount=round_up_to_step(notional, step=SCALE))
 
 
+def check_again(
+    ticket: OrderTicket, validated: Validated, *, limits: Limits, reservation: Reservation | None
+) -> Reason | None:
+    """Check what is sent anew, at today's price: limits, the venue's bounds, and what the order has reserved.
+
+    `ticket` holds what is left of the order. Missing data denies: nothing of the order is at the venue.
+    """
+    normal, instrument = validated.normal, validated.instrument
+    if normal is None or instrument is None:
+        return validated.denial or deny("INSTRUMENT_UNKNOWN", "the venue's rules for the symbol are not known")
+    price = worst_price(ticket, normal, validated.reference_price)
+    if price is None:
+        return deny("MARKET_PRICE_UNAVAILABLE", "the market gives no price for the symbol")
+    notional = multiply(normal.quantity, price)
+    reserved = reservation.amount if reservation is not None else Decimal(0)
+    needed = normal.quantity if ticket.side is OrderSide.SELL else notional
+    if needed > reserved:
+        return deny(
+            "RESERVATION_EXCEEDED",
+            "at today's price the order would use up more than it has reserved",
+            needed=needed,
+            reserved=reserved,
+            price=price,
+        )
+    return size_denial(normal.quantity, notional, limits) or notional_denial(notional, instrument)
+
+
 def balance_denial(reservation: Reservation, available: Decimal) -> Reason:
     """Say that the balance does not reach, with both figures."""
     return deny(

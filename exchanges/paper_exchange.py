@@ -28,7 +28,8 @@ from domain.events import Fill, Reason
 from domain.instrument import Instrument, deny
 from domain.numbers import Amount
 from domain.order import Frozen
-from domain.ports import Exchange, LastLook, PaperBook, PaperOrder
+from domain.paper_ports import PaperBook, PaperOrder
+from domain.ports import Exchange, LastLook
 from domain.reports import (
     Balance,
     OrderBook,
@@ -297,6 +298,7 @@ def _report(order: PaperOrder, trades: Sequence[Fill] = ()) -> OrderReport:
         venue_order_id=order.venue_order_id,
         client_order_id=submission.client_order_id,
         status=order.status,
+        side=submission.side,
         quantity=submission.quantity,
         price=submission.price,
         cum_qty=order.cum_qty,

@@ -28,7 +28,7 @@ from domain.events import Fill, Reason
 from domain.instrument import deny
 from domain.numbers import EXACT, SCALE, add, multiply, round_down_to_step, round_up_to_step, subtract
 from domain.order import OrderSide, OrderType, TimeInForce
-from domain.ports import PaperDesk, PaperOrder
+from domain.paper_ports import PaperDesk, PaperOrder
 from domain.reports import Balance, BookLevel, Submission, VenueOrderStatus
 from exchanges.paper_rules import (
     DISOWNED,

@@ -9,7 +9,7 @@ from domain.events import Reason
 from domain.instrument import Instrument, deny, normalize
 from domain.numbers import SCALE, Amount, Price, is_multiple, multiply, plain
 from domain.order import Frozen, OrderSide, OrderTicket
-from domain.ports import PaperOrder
+from domain.paper_ports import PaperOrder
 from domain.reports import OrderBook, Submission, VenueOrderStatus
 
 DISOWNED: Final = "CLIENT_ORDER_ID_DISOWNED"

@@ -98,6 +98,15 @@ async def reserve(connection: AsyncConnection, order: Order, reservation: Reserv
     return (await connection.execute(_RESERVE, {**_key(order), **figures})).rowcount == 1
 
 
+async def reserved(connection: AsyncConnection, account: str, order_id: str) -> Reservation | None:
+    """Return what the order has reserved now; `None` when it never had anything."""
+    query = select(reservations.c.asset, reservations.c.amount).where(
+        reservations.c.account == account, reservations.c.order_id == order_id
+    )
+    row = (await connection.execute(query)).first()
+    return Reservation(asset=row.asset, amount=row.amount) if row is not None else None
+
+
 async def reserve_more(connection: AsyncConnection, order: Order) -> Reservation | None:
     """Raise the reservation to what the order needs now. Return what was missing if the balance does not reach."""
     query = select(reservations).where(

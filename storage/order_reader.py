@@ -6,6 +6,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.events import Fill, OrderEvent
+from domain.lifecycle import AT_VENUE, OrderStatus
 from domain.order import Order
 from domain.ports import BalanceSheet, Position, RecordedEvent
 from domain.position import Holding
@@ -27,7 +28,14 @@ class SqlOrderReader:
         )
 
     async def orders(
-        self, account: str, *, is_open: bool | None, symbol: str | None, limit: int, before: str | None
+        self,
+        account: str,
+        *,
+        is_open: bool | None,
+        symbol: str | None,
+        limit: int,
+        before: str | None,
+        status: OrderStatus | None = None,
     ) -> Sequence[Order]:
         """Return up to `limit` orders, newest first, that were placed before the one named.
 
@@ -36,6 +44,10 @@ class SqlOrderReader:
         query = select(orders.c.document).where(orders.c.account == account)
         if is_open is not None:
             query = query.where(orders.c.is_open.is_(is_open))
+        if status is not None:
+            query = query.where(orders.c.status == status)
+            if status in AT_VENUE:
+                query = query.where(orders.c.is_at_venue)  # they are few, and have an index of their own
         if symbol is not None:
             query = query.where(orders.c.symbol == symbol)
         if before is not None:

@@ -107,10 +107,15 @@ async def change(connection: AsyncConnection, order: Order, event: OrderEvent) -
 
 
 async def flag(connection: AsyncConnection, order: Order) -> Order:
-    """Show that the order needs a person. It is a mark on the row, not a fact of the order's life."""
-    flagged = order.model_copy(update={"needs_attention": True})
-    await connection.execute(_UPDATE, {**_row(flagged), "notify_seq": None})
-    return flagged
+    """Show that the order needs a person."""
+    return await mark(connection, order, needs_attention=True)
+
+
+async def mark(connection: AsyncConnection, order: Order, **marks: object) -> Order:
+    """Write marks on the order's row. They are shown to people, and are no facts of the order's life."""
+    marked = order.model_copy(update=marks)
+    await connection.execute(_UPDATE, {**_row(marked), "notify_seq": None})
+    return marked
 
 
 def _row(order: Order) -> dict[str, object]:

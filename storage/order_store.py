@@ -12,8 +12,8 @@ from domain.numbers import Price, Quantity
 from domain.order import Order, OrderRequest
 from domain.ports import Admission, Attempt, Notice
 from domain.reports import Balance, OrderReport, SubmitOutcome
-from domain.risk import AccountTerms, Limits, Validated
-from storage import admission, attempts, holdings, order_rows, recording
+from domain.risk import AccountTerms, Limits, Reservation, Validated
+from storage import admission, attempts, cases, doubts, holdings, order_rows, recording
 from storage.database import in_transaction
 from storage.tables import orders
 
@@ -82,10 +82,42 @@ class SqlOrderStore:
             lambda connection: recording.record_report(connection, account, order_id, report, trades=trades, now=now),
         )
 
-    async def record_never_placed(self, attempt: Attempt, *, reason: Reason, now: datetime) -> Order:
-        """Record that an attempt is proven never to have been placed."""
+    async def record_never_placed(
+        self, attempt: Attempt, *, reason: Reason, requested_by: str | None = None, now: datetime
+    ) -> Order:
+        """Record that an attempt is proven, or was decided, never to have been placed."""
         return await in_transaction(
-            self._engine, lambda connection: recording.record_never_placed(connection, attempt, reason=reason, now=now)
+            self._engine,
+            lambda connection: recording.record_never_placed(
+                connection, attempt, reason=reason, requested_by=requested_by, now=now
+            ),
+        )
+
+    async def record_look(self, attempt: Attempt, *, looked_at: datetime, fence_ends_at: datetime | None) -> Order:
+        """Note that the venue did not show the order."""
+        return await in_transaction(
+            self._engine,
+            lambda connection: doubts.record_look(
+                connection, attempt, looked_at=looked_at, fence_ends_at=fence_ends_at
+            ),
+        )
+
+    async def adopt(
+        self,
+        attempt: Attempt,
+        report: OrderReport,
+        *,
+        trades: Sequence[Fill],
+        reason: Reason,
+        requested_by: str,
+        now: datetime,
+    ) -> Notice:
+        """Record a person's decision and believe the venue's word on the order that was named."""
+        return await in_transaction(
+            self._engine,
+            lambda connection: doubts.adopt(
+                connection, attempt, report, trades=trades, reason=reason, requested_by=requested_by, now=now
+            ),
         )
 
     async def current_attempt(self, account: str, order_id: str) -> Attempt | None:
@@ -183,6 +215,29 @@ class SqlOrderStore:
 
         if notices:
             await in_transaction(self._engine, write)
+
+    async def open_case(self, account: str, order_id: str, *, reason: Reason, now: datetime) -> bool:
+        """Open the order's case of the reason's code."""
+        return await in_transaction(
+            self._engine, lambda connection: cases.open_case(connection, account, order_id, reason, now=now)
+        )
+
+    async def close_case(self, account: str, order_id: str, code: str, *, resolution: str, now: datetime) -> bool:
+        """Close a case with what came of it."""
+        return await in_transaction(
+            self._engine,
+            lambda connection: cases.close_case(connection, account, order_id, code, resolution=resolution, now=now),
+        )
+
+    async def orders_with_open_case(self, account: str, code: str) -> Sequence[str]:
+        """Return the ids of the orders with an open case of that code."""
+        return await in_transaction(
+            self._engine, lambda connection: cases.orders_with_open_case(connection, account, code)
+        )
+
+    async def reserved(self, account: str, order_id: str) -> Reservation | None:
+        """Return what the order has reserved now."""
+        return await in_transaction(self._engine, lambda connection: holdings.reserved(connection, account, order_id))
 
     async def record_balances(self, account: str, balances: Sequence[Balance], *, asked_at: datetime) -> None:
         """Record the venue's word on the balances."""

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.events import Fill, Reason
 from domain.numbers import subtract
-from domain.ports import PaperDesk, PaperOrder
+from domain.paper_ports import PaperDesk, PaperOrder
 from domain.reports import Balance, OrderRef, VenueOrderStatus
 from storage.database import in_transaction
 from storage.paper_tables import (

@@ -136,15 +136,16 @@ async def _change(connection: AsyncConnection, order: Order, event: OrderEvent) 
     return changed
 
 
-async def record_never_placed(connection: AsyncConnection, attempt: Attempt, *, reason: Reason, now: datetime) -> Order:
-    """Write that the attempt is proven never to have been placed."""
+async def record_never_placed(
+    connection: AsyncConnection, attempt: Attempt, *, reason: Reason, requested_by: str | None, now: datetime
+) -> Order:
+    """Write that the attempt is proven, or was decided by somebody, never to have been placed."""
     order = await order_rows.load(connection, attempt.account, attempt.order_id)
     if order.attempt != attempt.attempt or order.status is not OrderStatus.IN_DOUBT:
         return order
     await attempts.close(connection, order, state=AttemptState.VOID)
-    return await _change(
-        connection, order, OrderEvent(event_type=OrderEventType.NEVER_PLACED, ts_event=now, reason=reason)
-    )
+    event = OrderEvent(event_type=OrderEventType.NEVER_PLACED, ts_event=now, reason=reason, requested_by=requested_by)
+    return await _change(connection, order, event)
 
 
 async def request_cancel(

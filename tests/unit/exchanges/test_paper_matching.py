@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain.events import Fill, Reason
 from domain.instrument import Instrument
-from domain.ports import PaperDesk, PaperOrder
+from domain.paper_ports import PaperDesk, PaperOrder
 from domain.reports import Balance, BookLevel, OrderBook, Submission, VenueOrderStatus
 from exchanges.paper_matching import cancel, match, place
 from exchanges.paper_rules import Market
