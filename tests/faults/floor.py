@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tests.faults import audit
 
 FENCE_S = 7
 """Shorter than the usual 16 s, and sound: Binance's window of 5 s, the visibility lag of 1.5 s here, and a margin."""
+RICH = ("USDT=50000000", "BTC=1000")
 FINAL = ("FILLED", "CANCELED", "DENIED", "EXPIRED", "REJECTED")
 CONFIG = """
 dry_run_mode = false
@@ -29,6 +30,8 @@ exchange = "binanceus"
 mode = "live"
 credentials = "env"
 time_fence_s = {fence_s}
+[risk]
+max_order_notional = "{max_notional}"
 [accounts.binanceus.ccxt]
 enableRateLimit = false
 timeout = 4000
@@ -160,14 +163,22 @@ class Floor:
 
 
 @contextlib.asynccontextmanager
-async def open_floor(directory: Path, *, workers: int = 1) -> AsyncIterator[Floor]:
+async def open_floor(
+    directory: Path,
+    *,
+    workers: int = 1,
+    fence_s: int = FENCE_S,
+    max_notional: str = "100000",
+    balances: Sequence[str] = RICH,
+) -> AsyncIterator[Floor]:
     """Bring a stack up in a directory, held still and without faults."""
     for folder in (directory, *directory.parents[:3]):
         with contextlib.suppress(PermissionError):
             folder.chmod(folder.stat().st_mode | 0o011)
     port = free_port()
     config = directory / "volex.toml"
-    config.write_text(CONFIG.format(venue=f"http://127.0.0.1:{port}", fence_s=FENCE_S))
+    venue_url = f"http://127.0.0.1:{port}"
+    config.write_text(CONFIG.format(venue=venue_url, fence_s=fence_s, max_notional=max_notional))
     keys = {"API_KEY": "test-key", "BINANCEUS_API_KEY": API_KEY, "BINANCEUS_SECRET_KEY": SECRET_KEY}
     options = StackOptions(
         data_dir=directory / "data",
@@ -175,7 +186,7 @@ async def open_floor(directory: Path, *, workers: int = 1) -> AsyncIterator[Floo
         workers=workers,
         ports={"simulator": port},
         environ={**os.environ, **keys},
-        simulator_arguments=("--balance", "USDT=50000000", "--balance", "BTC=1000", "--tick-interval-s", "0.1"),
+        simulator_arguments=(*(word for held in balances for word in ("--balance", held)), "--tick-interval-s", "0.1"),
     )
     async with (
         EmbeddedStack(options) as stack,

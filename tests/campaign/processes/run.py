@@ -1,0 +1,182 @@
+"""Tier 2 of the campaign: real processes under load, killed, paused and lied to, then judged by the venue's ledger.
+
+`python -m tests.campaign.processes.run --seed 1 --orders 3000 --kills 500 --minutes 20 --out tier2.json`
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+from temporalio.client import Client
+
+from tests.campaign.processes import judge, ledgers, schedule
+from tests.campaign.processes.callers import Desk
+from tests.campaign.processes.disturber import Disturber
+from tests.faults.floor import Floor, open_floor
+
+WORKERS = ("worker", "worker-2")
+BALANCES = ("USDT=400000", "BTC=6", "ETH=120")
+"""Scarce enough that the agents compete for them."""
+LAG_S = 10
+SETTLE_S = 180
+"""How long everything may take to come to rest once the faults are off."""
+WINDOW_S, CLOCK_S = 5, 3
+"""The venue's window for a signed request; and what its clock may be off, its steps backward included."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run. `minutes` is the load and the settling together; `lag_s` is the venue's longest visibility lag."""
+
+    seed: int
+    orders: int
+    kills: int
+    minutes: float
+    probability: float = 0.02
+    lag_s: int = LAG_S
+
+    @property
+    def load_s(self) -> float:
+        """Seconds of load."""
+        return self.minutes * 60 - min(SETTLE_S, self.minutes * 15)
+
+    @property
+    def fence_s(self) -> int:
+        """The time fence that follows from how this venue behaves, in seconds."""
+        return WINDOW_S + CLOCK_S + self.lag_s
+
+
+async def run(plan: Plan, directory: Path) -> dict[str, Any]:
+    """Run it in a directory, and return the report."""
+    started, began = datetime.now(UTC), time.monotonic()
+    async with open_floor(
+        directory,
+        workers=len(WORKERS),
+        fence_s=plan.fence_s,
+        max_notional=str(schedule.MAX_NOTIONAL),
+        balances=BALANCES,
+    ) as floor:
+        desk = Desk(floor, plan.load_s)
+        disturber = Disturber(floor, WORKERS, schedule.weather(plan.probability, plan.lag_s))
+        await _load(plan, desk, disturber)
+        load_s = time.monotonic() - began
+        unsettled = await settle(floor, desk)
+        books = await ledgers.read(floor.database, floor.venue)
+    found = judge.violations(books, fence_s=plan.fence_s, max_notional=schedule.MAX_NOTIONAL)
+    recovery = judge.recovery(books, disturber.killed_at)
+    kinds = Counter(fact.kind for order in books.orders.values() for fact in order.facts)
+    return {
+        "tier": 2,
+        "seed": plan.seed,
+        "machine": machine(),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - began, 1),
+        "load_seconds": round(load_s, 1),
+        "orders": len(books.orders),
+        "endings": dict(Counter(order.status for order in books.orders.values())),
+        "attempts": dict(Counter(str(order.document.get("attempt", 0)) for order in books.orders.values())),
+        "facts": dict(kinds),
+        "orders_at_venue": len(books.books.placed),
+        "trades": len(books.books.traded),
+        "repeated_requests": desk.repeats,
+        "kills": dict(disturber.kills),
+        "faults": {kind: hits for kind, hits in sorted(disturber.faults.items()) if hits},
+        "violations": [*desk.problems, *unsettled, *_unknown(desk, books), *found],
+        "recovery_s": recovery.get("worker", {}),
+        "recovery_by_kind_s": recovery,
+        "not_run": disturber.not_run,
+    }
+
+
+async def _load(plan: Plan, desk: Desk, disturber: Disturber) -> None:
+    load_s = plan.load_s
+    await disturber.begin()
+    troubles = schedule.troubles(plan.seed, load_s, plan.fence_s)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(disturber.kill_workers(schedule.kills(plan.seed, plan.kills, WORKERS), load_s))
+        group.create_task(disturber.trouble(troubles, load_s))
+        group.create_task(disturber.move_market(schedule.swings(plan.seed, int(load_s / 1.5)), load_s))
+        group.create_task(desk.work(schedule.tickets(plan.seed, plan.orders)))
+    await disturber.end()
+
+
+async def settle(floor: Floor, desk: Desk, within_s: float = SETTLE_S) -> list[str]:
+    """Let everything come to rest with the faults off, cancel what rests; return what does not end."""
+    names = ("postgres", "temporal", "api", *WORKERS)
+    await asyncio.wait_for(asyncio.gather(*(floor.stack.part(name).until_ready() for name in names)), 90)
+    await floor.open_database()
+    deadline, canceled = time.monotonic() + within_s, set[str]()
+    while time.monotonic() < deadline:
+        rows = await floor.database.fetch("SELECT order_id, status FROM orders WHERE is_open")
+        resting = {row["order_id"] for row in rows if row["status"] in ("ACCEPTED", "PARTIALLY_FILLED")}
+        await asyncio.gather(*(desk.cancel(order_id) for order_id in resting - canceled))
+        canceled |= resting
+        if not rows and not await _unfinished(floor):
+            return []
+        await asyncio.sleep(0.5)
+    return await _unfinished(floor)
+
+
+async def _unfinished(floor: Floor) -> list[str]:
+    """Return what is not over: open ends in the ledger, and workflows that still run."""
+    left = [
+        f"{row['order_id']} is stuck in {row['status']}"
+        for row in await floor.database.fetch("SELECT order_id, status FROM orders WHERE is_open")
+    ]
+    left += await ledgers.audit.open_ends(floor.database, floor.venue)
+    client = await Client.connect(floor.stack.ready["temporal"])
+    query = "WorkflowType = 'OrderWorkflow' AND ExecutionStatus = 'Running'"
+    running = [execution.id async for execution in client.list_workflows(query)]
+    return left + [f"the workflow {name} still runs" for name in running]
+
+
+def _unknown(desk: Desk, books: ledgers.Ledgers) -> list[str]:
+    """Return the orders that a caller was told of and that are not on record."""
+    return [f"{key} was told {order_id}, and it is not on record" for key, order_id in desk.keys.items()
+            if order_id not in books.orders]  # fmt: skip
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were taken on."""
+    return {
+        "cpus": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_1m": round(os.getloadavg()[0], 1),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tier and write its report; 1 when a promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000)
+    parser.add_argument("--orders", type=int, default=3000)
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args(argv)
+    print(f"tier 2, seed {given.seed}", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="volex-tier2-") as directory:
+        report = asyncio.run(run(Plan(given.seed, given.orders, given.kills, given.minutes), Path(directory)))
+    text = json.dumps(report, indent=2, default=str)
+    if given.out is not None:
+        given.out.write_text(text + "\n", "utf-8")
+    print(text)
+    return 1 if report["violations"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
