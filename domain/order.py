@@ -149,6 +149,8 @@ class Order(Frozen):
     """Set while the order is in doubt."""
     never_placed: bool = False
     """Whether the latest attempt never reached the venue, by proof after a doubt or by a person's decision."""
+    owed_since: AwareDatetime | None = None
+    """Since when the venue has said that more was filled than its trades show; `None` while they add up."""
     replaced_qty: Quantity = Decimal(0)
     """Base units filled by earlier attempts of an amended order."""
     rounded_from: Quantity | None = None

@@ -18,6 +18,10 @@ from domain.reports import OrderReport, VenueOrderStatus
 DEADLINE_REACHED = "DEADLINE_REACHED"
 """Reason code of a cancel that we ask for because the order's own deadline has passed: it ends EXPIRED."""
 
+TRADES_MISSING = "TRADES_MISSING"
+OWED_FOR_S = 60
+"""Trades may show up this many seconds after the venue's own figure; then it is a case for a person."""
+
 _UNSEEN_AT_VENUE = (OrderStatus.SUBMITTED, OrderStatus.IN_DOUBT)
 _ENDINGS = {
     VenueOrderStatus.CANCELED: OrderEventType.CANCELED,
@@ -54,6 +58,27 @@ def believe(order: Order, report: OrderReport, *, trades: Iterable[Fill], known:
         believer.fill(fill)
     settled = believer.conclude(report)
     return Belief(order=believer.order, events=tuple(believer.events), settled=settled, case=believer.case)
+
+
+def with_owed(order: Order, *, settled: bool, now: datetime) -> Order:
+    """Return the order with the mark of since when trades are owed; nothing is invented for them."""
+    if settled:
+        return order if order.owed_since is None else order.model_copy(update={"owed_since": None})
+    return order if order.owed_since is not None else order.model_copy(update={"owed_since": now})
+
+
+def trades_missing(order: Order, report: OrderReport, *, now: datetime) -> Reason | None:
+    """Return the case of an order whose trades have not added up for too long; `None` while there is hope."""
+    if order.owed_since is None or (now - order.owed_since).total_seconds() < OWED_FOR_S:
+        return None
+    return deny(
+        TRADES_MISSING,
+        "the venue says that more was filled than its trades show; the order is not concluded",
+        venue_status=str(report.status),
+        venue_cum_qty=report.cum_qty if report.cum_qty is not None else "not told",
+        cum_qty=subtract(order.cum_qty, order.replaced_qty),
+        owed_since=order.owed_since.isoformat(),
+    )
 
 
 def _new_fills(report: OrderReport, trades: Iterable[Fill], known: frozenset[tuple[str, str, str]]) -> list[Fill]:

@@ -6,6 +6,8 @@ Four answers, not two. Missing data is never ALLOW and never DENY: it is UNAVAIL
 from decimal import Decimal
 from enum import StrEnum
 
+from pydantic import AwareDatetime
+
 from domain.events import Reason
 from domain.identifiers import Account
 from domain.instrument import Instrument, NormalTicket, deny, notional_denial
@@ -42,6 +44,8 @@ class AccountTerms(Frozen):
     exchange: str
     mode: TradingMode
     limits: Limits = Limits()
+    reconciled_since: AwareDatetime | None = None
+    """No order is admitted until the account was compared with its venue at this time of the ledger or later."""
 
 
 class Exposure(Frozen):

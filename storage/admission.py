@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BindParameter, Text, bindparam, exists, select
+from sqlalchemy import BindParameter, Text, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import IdempotencyConflict
@@ -22,7 +22,14 @@ _LOOK = select(
     .scalar_subquery()
     .label("document"),
     reason_for(_ACCOUNT).scalar_subquery().label("kill_reason"),
-    exists().where(account_states.c.account == _ACCOUNT).label("reconciled"),
+    select(account_states.c.balances_at)
+    .where(account_states.c.account == _ACCOUNT)
+    .scalar_subquery()
+    .label("known_at"),
+    select(account_states.c.reconciled_at)
+    .where(account_states.c.account == _ACCOUNT)
+    .scalar_subquery()
+    .label("reconciled_at"),
     select(balances.c.total - balances.c.reserved)
     .where(balances.c.account == _ACCOUNT, balances.c.asset == bindparam("asset"))
     .scalar_subquery()
@@ -35,7 +42,7 @@ async def admit(
     connection: AsyncConnection, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
 ) -> Admission:
     """Decide and record; see `domain.ports.OrderStore.admit`."""
-    recorded, exposure = await _look(connection, request)
+    recorded, exposure = await _look(connection, request, terms)
     if recorded is not None:
         return _as_recorded(recorded)
     order = request.new_order(exchange=terms.exchange, mode=terms.mode)
@@ -62,7 +69,7 @@ async def deny(
     connection: AsyncConnection, request: OrderRequest, reason: Reason, *, terms: AccountTerms, now: datetime
 ) -> Order:
     """Record an order that is denied; one that is recorded already is returned as it stands."""
-    recorded, _ = await _look(connection, request)
+    recorded, _ = await _look(connection, request, terms)
     if recorded is not None:
         return recorded
     event = OrderEvent(event_type=OrderEventType.DENIED, ts_event=now, reason=reason)
@@ -93,16 +100,20 @@ def _as_recorded(order: Order) -> Admission:
     )
 
 
-async def _look(connection: AsyncConnection, request: OrderRequest) -> tuple[Order | None, Exposure]:
+async def _look(
+    connection: AsyncConnection, request: OrderRequest, terms: AccountTerms
+) -> tuple[Order | None, Exposure]:
     base_asset, quote_asset = request.ticket.symbol.split("/")
     asset = quote_asset if request.ticket.side is OrderSide.BUY else base_asset
     key = {"account": request.account, "order_id": request.order_id, "asset": asset}
     row = (await connection.execute(_LOOK, key)).one()
+    since = terms.reconciled_since
+    compared = since is None or (row.reconciled_at is not None and row.reconciled_at >= since)
     exposure = Exposure(
         kill_reason=row.kill_reason,
-        reconciled=row.reconciled,
+        reconciled=compared and row.known_at is not None,
         # What the venue did not list, the account does not hold.
-        available=max(row.available or holdings.ZERO, holdings.ZERO) if row.reconciled else None,
+        available=max(row.available or holdings.ZERO, holdings.ZERO) if row.known_at is not None else None,
     )
     order = Order.model_validate_json(row.document) if row.document is not None else None
     return (_same(order, request) if order is not None else None), exposure

@@ -1,7 +1,8 @@
 """Balances, reservations and positions: what decisions and fills do to them, inside the caller's transaction.
 
 `balances.total`, `free` and `used` are the venue's word at `asked_at`, moved on by our own fills of a later time until
-the venue is asked again. `reserved` is ours alone: the sum of what open orders may still use up.
+the venue is asked again. `expected` is its first word moved on by every fill of ours since, which is what the total
+should be (`storage/comparison.py` compares the two). `reserved` is ours alone: what open orders may still use up.
 Rows are locked in one order everywhere: the order, then balances by name, then positions.
 """
 
@@ -23,7 +24,7 @@ from domain.risk import Reservation
 from storage.tables import account_states, balances, reservations
 
 ZERO = Decimal(0)
-_MOVING = ("free", "used", "total", "reserved", "moved_at")
+_MOVING = ("free", "used", "total", "reserved", "moved_at", "expected")
 
 _TAKE = """
     UPDATE balances SET reserved = reserved + :more
@@ -43,7 +44,11 @@ _RESERVE_MORE = text(
     """
 )
 _LOCK_BALANCES = (
-    select(balances, reservations.c.amount.label("held"), reservations.c.unit_amount)
+    select(
+        *(column for column in balances.c if column.name not in ("difference", "differs_since")),
+        reservations.c.amount.label("held"),
+        reservations.c.unit_amount,
+    )
     .outerjoin(
         reservations,
         and_(
@@ -62,9 +67,10 @@ _WRITE_BALANCES = text(
         UPDATE reservations SET amount = :kept WHERE account = :account AND order_id = :order_id AND amount <> :kept
     )
     UPDATE balances SET free = new.free, used = new.used, total = new.total, reserved = new.reserved,
-        moved_at = new.moved_at
+        moved_at = new.moved_at, expected = new.expected
     FROM unnest(:assets ::text[], :free ::numeric[], :used ::numeric[], :total ::numeric[], :reserved ::numeric[],
-        :moved_at ::timestamptz[]) AS new (asset, free, used, total, reserved, moved_at)
+        :moved_at ::timestamptz[], :expected ::numeric[])
+        AS new (asset, free, used, total, reserved, moved_at, expected)
     WHERE account = :account AND balances.asset = new.asset
     """
 )
@@ -146,6 +152,8 @@ class _Row:
     reserved: Decimal
     asked_at: datetime
     moved_at: datetime | None
+    expected: Decimal
+    expected_at: datetime | None
     held: Decimal | None
     unit_amount: Decimal | None
 
@@ -156,9 +164,14 @@ class _Row:
         no figure goes below zero, for a fill must be recorded whatever we believed was there.
         """
         free, used, total, moved_at = self.free, self.used, self.total, self.moved_at
+        expected = self.expected
         for fill in fills:
             for asset, delta in _deltas(order, fill):
-                if asset != self.asset or fill.ts_event <= self.asked_at:
+                if asset != self.asset:
+                    continue
+                if self.expected_at is None or fill.ts_event > self.expected_at:
+                    expected = add(expected, delta)
+                if fill.ts_event <= self.asked_at:
                     continue
                 from_used = min(used, max(EXACT.minus(delta), ZERO))
                 used = subtract(used, from_used)
@@ -169,7 +182,8 @@ class _Row:
         if held is not None:
             held = _needed(order, self.unit_amount or ZERO)
             reserved = add(reserved, subtract(held, self.held or ZERO))
-        return replace(self, free=free, used=used, total=total, reserved=reserved, moved_at=moved_at, held=held)
+        moved = replace(self, free=free, used=used, total=total, moved_at=moved_at, expected=expected)
+        return replace(moved, reserved=reserved, held=held)
 
 
 def _needed(order: Order, unit_amount: Decimal) -> Decimal:
@@ -218,11 +232,12 @@ async def _add_missing(connection: AsyncConnection, account: str, assets: set[st
     """Write down as zero what the venue's last word left out, so that a fill can move it. False if it never spoke."""
     if not assets:
         return False
-    query = select(account_states.c.reconciled_at).where(account_states.c.account == account)
+    query = select(account_states.c.balances_at).where(account_states.c.account == account)
     asked_at = (await connection.execute(query)).scalar_one_or_none()
     if asked_at is None:
         return False
-    zero = {"account": account, "free": 0, "used": 0, "total": 0, "reserved": 0, "asked_at": asked_at}
+    nothing = dict.fromkeys(("free", "used", "total", "reserved", "expected"), 0)
+    zero = {"account": account, **nothing, "asked_at": asked_at, "expected_at": asked_at}
     rows = [{**zero, "asset": asset} for asset in sorted(assets)]
     await connection.execute(insert(balances).on_conflict_do_nothing(), rows)
     return True
@@ -246,11 +261,9 @@ async def record_balances(
 
     An asset that is not named is zero at the venue.
     """
-    state = insert(account_states).values(account=account, reconciled_at=asked_at)
-    latest = func.greatest(account_states.c.reconciled_at, state.excluded.reconciled_at)
-    await connection.execute(
-        state.on_conflict_do_update(index_elements=["account"], set_={"reconciled_at": latest})
-    )  # fmt: skip
+    state = insert(account_states).values(account=account, balances_at=asked_at)
+    latest = func.greatest(account_states.c.balances_at, state.excluded.balances_at)
+    await connection.execute(state.on_conflict_do_update(index_elements=["account"], set_={"balances_at": latest}))
     named = {balance.asset: balance for balance in told}
     query = select(balances.c.asset).where(balances.c.account == account).order_by(balances.c.asset).with_for_update()
     for asset in (await connection.execute(query)).scalars():
@@ -275,6 +288,8 @@ async def record_balances(
                 "total": balance.total,
                 "reserved": ZERO,
                 "asked_at": asked_at,
+                "expected": balance.total,
+                "expected_at": asked_at,
             }
             for asset, balance in sorted(named.items())
         ],

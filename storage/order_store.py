@@ -219,7 +219,8 @@ class SqlOrderStore:
     async def open_case(self, account: str, order_id: str, *, reason: Reason, now: datetime) -> bool:
         """Open the order's case of the reason's code."""
         return await in_transaction(
-            self._engine, lambda connection: cases.open_case(connection, account, order_id, reason, now=now)
+            self._engine,
+            lambda connection: cases.open_case(connection, account, order_id, reason, order_id=order_id, now=now),
         )
 
     async def close_case(self, account: str, order_id: str, code: str, *, resolution: str, now: datetime) -> bool:

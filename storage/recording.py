@@ -16,12 +16,12 @@ from domain.numbers import multiply
 from domain.order import Order, OrderType
 from domain.ports import Attempt, Notice
 from domain.protocol import STATE_AFTER, UNDECIDED, AttemptState, Subject, fact_of, subject_of, trades_only
-from domain.reconciliation import Belief, believe
+from domain.reconciliation import TRADES_MISSING, Belief, believe, trades_missing, with_owed
 from domain.reports import OrderReport, SubmitOutcome
 from domain.risk import Limits, balance_denial, size_denial
-from storage import attempts, holdings, order_rows
+from storage import attempts, cases, holdings, order_rows
 from storage.kill_switch import reason_for
-from storage.tables import cases, fills
+from storage.tables import fills
 
 
 async def record_outcome(
@@ -76,14 +76,21 @@ async def _believe(
 ) -> Belief:
     known = await _known_fills(connection, order, report)
     belief = believe(order, report, trades=trades, known=known, now=now)
-    if belief.case is not None:
-        flagged = await _open_case(connection, belief.order, belief.case)
-        belief = belief.model_copy(update={"order": flagged})
+    after = with_owed(belief.order, settled=belief.settled, now=now)
+    if order.owed_since is not None and belief.settled:
+        after = await _no_longer_owed(connection, after, now)
+    for case in (belief.case, trades_missing(after, report, now=now)):
+        if case is not None:
+            after = await _open_case(connection, after, case)
+    belief = belief.model_copy(update={"order": after})
     fresh = [event.fill for event in belief.events if event.fill is not None]
     if fresh:
         await connection.execute(insert(fills), [_fill_row(order, fill) for fill in fresh])
     evidence = report.model_dump_json(exclude_none=True, exclude={"trades"})
-    await order_rows.save(connection, belief.order, belief.events, notify=notify, evidence=evidence)
+    if belief.events:
+        await order_rows.save(connection, belief.order, belief.events, notify=notify, evidence=evidence)
+    elif belief.order != order:
+        await order_rows.mark(connection, belief.order)
     # Balances and positions are shared by all orders of the account: they are locked last, and so the shortest.
     replaced = any(event.event_type is OrderEventType.REPLACED for event in belief.events)
     if fresh or replaced or belief.order.is_final != order.is_final:
@@ -121,11 +128,19 @@ def _unexpected(report: OrderReport) -> Reason:
 
 async def _open_case(connection: AsyncConnection, order: Order, reason: Reason) -> Order:
     """Put the matter on record for a person, once per order and code; the order shows that it needs attention."""
-    row = insert(cases).values(
-        account=order.account, order_id=order.order_id, code=reason.code, reason=reason.model_dump_json()
+    await cases.open_once(
+        connection, order.account, order.order_id, reason, order_id=order.order_id, now=order.updated_at
     )
-    await connection.execute(row.on_conflict_do_nothing())
     return await order_rows.flag(connection, order)
+
+
+async def _no_longer_owed(connection: AsyncConnection, order: Order, now: datetime) -> Order:
+    """Close the case of trades that have come after all."""
+    resolution = "the trades add up now"
+    key = (order.account, order.order_id, TRADES_MISSING)
+    if not await cases.close_case(connection, *key, resolution=resolution, now=now):
+        return order
+    return order.model_copy(update={"needs_attention": await cases.any_open(connection, order.account, order.order_id)})
 
 
 async def _change(connection: AsyncConnection, order: Order, event: OrderEvent) -> Order:

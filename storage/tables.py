@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     ForeignKeyConstraint,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -47,9 +48,9 @@ def _amount(name: str, *, nullable: bool = False) -> Column[object]:
     return Column(name, Numeric(38, 18), check, nullable=nullable)
 
 
-def _signed_amount(name: str, *, nullable: bool = False) -> Column[object]:
+def _signed_amount(name: str, *, nullable: bool = False, default: str | None = None) -> Column[object]:
     check = CheckConstraint(f"{name} > -{_UPPER_BOUND} AND {name} < {_UPPER_BOUND}", name=f"{name}_in_bounds")
-    return Column(name, Numeric(38, 18), check, nullable=nullable)
+    return Column(name, Numeric(38, 18), check, nullable=nullable, server_default=default)
 
 
 def _time(name: str, *, nullable: bool = False) -> Column[object]:
@@ -81,6 +82,7 @@ orders = Table(
     Index("orders_open", "account", "number", postgresql_where=text("is_open")),
     Index("orders_at_venue", "account", postgresql_where=text("is_at_venue")),
     Index("orders_by_symbol", "account", "symbol", "number"),
+    Index("orders_unfinished", "account", "number", postgresql_where=text("NOT (document->>'finalized')::boolean")),
     Index("orders_to_notify", "account", "number", postgresql_where=text("notify_seq > notified_seq")),
 )
 
@@ -158,6 +160,10 @@ balances = Table(
     _amount("reserved"),
     _time("asked_at"),
     _time("moved_at", nullable=True),
+    _signed_amount("expected", default="0"),
+    _time("expected_at", nullable=True),
+    _signed_amount("difference", nullable=True),
+    _time("differs_since", nullable=True),
 )
 
 reservations = Table(
@@ -175,7 +181,8 @@ account_states = Table(
     "account_states",
     metadata,
     Column("account", Text, primary_key=True),
-    _time("reconciled_at"),
+    _time("balances_at", nullable=True),
+    _time("reconciled_at", nullable=True),
 )
 
 kill_switches = Table(
@@ -189,10 +196,17 @@ kill_switches = Table(
 cases = Table(
     "cases",
     metadata,
-    Column("account", Text, primary_key=True),
-    Column("order_id", Text, primary_key=True),
-    Column("code", Text, primary_key=True),
+    Column("case_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("order_id", Text),
+    Column("code", Text, nullable=False),
     Column("reason", Document, nullable=False),
     Column("opened_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    _time("closed_at", nullable=True),
+    Column("resolution", Text),
     ForeignKeyConstraint(["account", "order_id"], ["orders.account", "orders.order_id"]),
+    Index("one_open_case", "account", "subject", "code", unique=True, postgresql_where=text("closed_at IS NULL")),
+    Index("cases_by_subject", "account", "subject", "code"),
+    Index("cases_by_number", "account", "case_id"),
 )
