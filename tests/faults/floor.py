@@ -162,6 +162,35 @@ class Floor:
         )
 
 
+def live_account(
+    directory: Path, venue_url: str, keys: tuple[str, str], *, fence_s: int = FENCE_S, max_notional: str = "100000"
+) -> dict[str, Any]:
+    """Write a configuration with one live account at a venue; return what `StackOptions` needs to use it."""
+    for folder in (directory, *directory.parents[:3]):
+        with contextlib.suppress(PermissionError):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    config = directory / "volex.toml"
+    config.write_text(CONFIG.format(venue=venue_url, fence_s=fence_s, max_notional=max_notional))
+    secrets = {"API_KEY": "test-key", "BINANCEUS_API_KEY": keys[0], "BINANCEUS_SECRET_KEY": keys[1]}
+    return {"data_dir": directory / "data", "config": config, "environ": {**os.environ, **secrets}}
+
+
+@contextlib.asynccontextmanager
+async def open_stack(options: StackOptions, venue_control_url: str) -> AsyncIterator[Floor]:
+    """Bring a stack up, with clients of its REST interface and of the venue's own ledger."""
+    async with (
+        EmbeddedStack(options) as stack,
+        httpx2.AsyncClient(base_url=stack.ready["api"], headers={"X-API-Key": "test-key"}, timeout=90) as rest,
+        httpx2.AsyncClient(base_url=venue_control_url, timeout=10) as venue,
+    ):
+        floor = Floor(stack, rest, venue)
+        await floor.open_database()
+        try:
+            yield floor
+        finally:
+            await floor.close_database()
+
+
 @contextlib.asynccontextmanager
 async def open_floor(
     directory: Path,
@@ -171,35 +200,24 @@ async def open_floor(
     max_notional: str = "100000",
     balances: Sequence[str] = RICH,
 ) -> AsyncIterator[Floor]:
-    """Bring a stack up in a directory, held still and without faults."""
-    for folder in (directory, *directory.parents[:3]):
-        with contextlib.suppress(PermissionError):
-            folder.chmod(folder.stat().st_mode | 0o011)
-    port = free_port()
-    config = directory / "volex.toml"
-    venue_url = f"http://127.0.0.1:{port}"
-    config.write_text(CONFIG.format(venue=venue_url, fence_s=fence_s, max_notional=max_notional))
-    keys = {"API_KEY": "test-key", "BINANCEUS_API_KEY": API_KEY, "BINANCEUS_SECRET_KEY": SECRET_KEY}
+    """Bring a stack and the local venue up in a directory, held still and without faults."""
+    port, control_port = free_port(), free_port()
+    account = live_account(
+        directory,
+        f"http://127.0.0.1:{port}",
+        (API_KEY, SECRET_KEY),
+        fence_s=fence_s,
+        max_notional=max_notional,
+    )
     options = StackOptions(
-        data_dir=directory / "data",
-        config=config,
+        **account,
         workers=workers,
-        ports={"simulator": port},
-        environ={**os.environ, **keys},
+        ports={"simulator": port, "simulator_control": control_port},
         simulator_arguments=(*(word for held in balances for word in ("--balance", held)), "--tick-interval-s", "0.1"),
     )
-    async with (
-        EmbeddedStack(options) as stack,
-        httpx2.AsyncClient(base_url=stack.ready["api"], headers={"X-API-Key": "test-key"}, timeout=90) as rest,
-        httpx2.AsyncClient(base_url=stack.ready["simulator_control"], timeout=10) as venue,
-    ):
-        floor = Floor(stack, rest, venue)
+    async with open_stack(options, f"http://127.0.0.1:{control_port}") as floor:
         await floor.calm()
-        await floor.open_database()
-        try:
-            yield floor
-        finally:
-            await floor.close_database()
+        yield floor
 
 
 def figures(name: str, values: Mapping[str, Any]) -> None:

@@ -112,9 +112,9 @@ async def _load(plan: Plan, desk: Desk, disturber: Disturber) -> None:
     await disturber.end()
 
 
-async def settle(floor: Floor, desk: Desk, within_s: float = SETTLE_S) -> list[str]:
+async def settle(floor: Floor, desk: Desk, workers: Sequence[str] = WORKERS, within_s: float = SETTLE_S) -> list[str]:
     """Let everything come to rest with the faults off, cancel what rests; return what does not end."""
-    names = ("postgres", "temporal", "api", *WORKERS)
+    names = ("postgres", "temporal", "api", *workers)
     await asyncio.wait_for(asyncio.gather(*(floor.stack.part(name).until_ready() for name in names)), 90)
     await floor.open_database()
     deadline, canceled = time.monotonic() + within_s, set[str]()
