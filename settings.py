@@ -136,6 +136,7 @@ class WorkerSettings(_Section):
     graceful_shutdown_s: int = Field(default=20, ge=1, le=300, description="seconds for running venue calls to finish")
     feed_open_interval_ms: int = Field(default=1000, ge=50, description="pause between looks with orders at the venue")
     feed_idle_interval_ms: int = Field(default=30_000, ge=100, description="interval of the balances")
+    reconcile_interval_s: int = Field(default=60, ge=1, description="pause between two reconciliations of an account")
     accounts: Words = Field(default=(), description="accounts that this worker serves; all if empty")
     number: int = Field(default=1, ge=1, description="its number on this host, part of its name in the Web UI")
     metrics_address: str | None = Field(default=None, description="host:port that serves its Prometheus metrics")

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
-from activities.feed_activities import FeedActivities, FeedPace
+from activities.feed_activities import FeedActivities, FeedPace, Follower
 from activities.ledger_activities import LedgerActivities
+from activities.reconcile_activities import ReconcileActivities
 from activities.venue_activities import VenueActivities
 from credentials import open_credentials
 from domain.errors import ConfigurationError, CredentialsUnavailable
@@ -28,13 +29,16 @@ from observability.logs import set_up_logs
 from observability.metrics import serve
 from settings import Settings, load_settings
 from starter.connection import connect_with
-from starter.feeds import start_feed
+from starter.feeds import reconcile_soon, start_feed
 from starter.notifications import TemporalNotifier
+from starter.order_workflows import TemporalOrderWorkflows
 from storage import kill_switch
+from storage.comparison import SqlReconciliationStore
 from storage.database import open_engine
 from storage.order_store import SqlOrderStore
 from storage.paper_store import SqlPaperBook
 from workflows.account_feed import AccountFeedWorkflow
+from workflows.account_reconciler import AccountReconcilerWorkflow
 from workflows.order_workflow import OrderWorkflow
 
 STICKY_TIMEOUT = timedelta(seconds=1)
@@ -60,10 +64,13 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await kill_switch.follow_settings(engine, engaged=settings.risk.kill_switch)
         exchanges = await _open_exchanges(settings, served, engine, stack)
         client = await connect_with(settings, identity=identity, sandboxed=False)
-        for worker in _workers(client, settings, engine, exchanges, identity):
+        since = await SqlReconciliationStore(engine).ledger_time()
+        await stack.enter_async_context(_orders_worker(client, settings, engine, identity, since=since))
+        for worker in _venue_workers(client, settings, engine, exchanges, identity):
             await stack.enter_async_context(worker)
         for account in served:
             await start_feed(client, account)
+            await reconcile_soon(client, account, why=f"{identity} has started")
         log.info("worker_ready", extra={"identity": identity, "accounts": list(served)})
         if settings.worker.metrics_address is not None:
             serve(settings.worker.metrics_address)
@@ -73,44 +80,61 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         log.info("worker_stopping", extra={"identity": identity})
 
 
-def _workers(
-    client: Client, settings: Settings, engine: AsyncEngine, exchanges: Mapping[str, Exchange], identity: str
-) -> list[Worker]:
-    store = SqlOrderStore(engine)
-    ledger = LedgerActivities(store, terms=settings.terms(), clock=clock)
-    venue = VenueActivities(store, exchanges=exchanges, identity=identity, clock=clock)
-    pace = FeedPace(
-        open_interval_s=settings.worker.feed_open_interval_ms / 1000,
-        idle_interval_s=settings.worker.feed_idle_interval_ms / 1000,
-    )
-    feed = FeedActivities(store, exchanges=exchanges, notifier=TemporalNotifier(client), pace=pace, clock=clock)
-    graceful = timedelta(seconds=settings.worker.graceful_shutdown_s)
-    orders = Worker(
+def _orders_worker(
+    client: Client, settings: Settings, engine: AsyncEngine, identity: str, *, since: datetime
+) -> Worker:
+    """All workflows, and the steps that touch only the ledger. Nothing is admitted that was not reconciled `since`."""
+    terms = {
+        account: entry.model_copy(update={"reconciled_since": since}) for account, entry in settings.terms().items()
+    }
+    ledger = LedgerActivities(SqlOrderStore(engine), terms=terms, clock=clock)
+    return Worker(
         client,
         task_queue=ORDERS_QUEUE,
-        workflows=[OrderWorkflow, AccountFeedWorkflow],
+        workflows=[OrderWorkflow, AccountFeedWorkflow, AccountReconcilerWorkflow],
         activities=[ledger.risk_check, ledger.deny, ledger.request_amend, ledger.end_unsent, ledger.persist],
         max_cached_workflows=settings.worker.max_cached_workflows,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
-        graceful_shutdown_timeout=graceful,
+        graceful_shutdown_timeout=timedelta(seconds=settings.worker.graceful_shutdown_s),
         max_heartbeat_throttle_interval=BEAT_INTERVAL,
         identity=identity,
     )
-    accounts = [
+
+
+def _venue_workers(
+    client: Client, settings: Settings, engine: AsyncEngine, exchanges: Mapping[str, Exchange], identity: str
+) -> list[Worker]:
+    """The steps that touch the venue, on a queue for each account."""
+    store, notifier = SqlOrderStore(engine), TemporalNotifier(client)
+    venue = VenueActivities(store, exchanges=exchanges, identity=identity, clock=clock)
+    pace = FeedPace(
+        open_interval_s=settings.worker.feed_open_interval_ms / 1000,
+        idle_interval_s=settings.worker.feed_idle_interval_ms / 1000,
+    )
+    feed = FeedActivities(store, exchanges=exchanges, notifier=notifier, pace=pace, clock=clock)
+    reconciler = ReconcileActivities(
+        SqlReconciliationStore(engine),
+        exchanges=exchanges,
+        workflows=TemporalOrderWorkflows(client),
+        follower=lambda account: Follower(store, exchanges[account], notifier, pace, account),
+        interval_s=settings.worker.reconcile_interval_s,
+        clock=clock,
+    )
+    steps = [venue.validate, venue.submit, venue.look_up, venue.cancel]
+    return [
         Worker(
             client,
             task_queue=venue_queue(account),
-            activities=[venue.validate, venue.submit, venue.look_up, venue.cancel, feed.follow_account],
+            activities=[*steps, feed.follow_account, reconciler.reconcile_account],
             activity_task_poller_behavior=PollerBehaviorAutoscaling(initial=2),
-            graceful_shutdown_timeout=graceful,
+            graceful_shutdown_timeout=timedelta(seconds=settings.worker.graceful_shutdown_s),
             max_heartbeat_throttle_interval=BEAT_INTERVAL,
             identity=identity,
         )
         for account in exchanges
     ]
-    return [orders, *accounts]
 
 
 async def _open_exchanges(

@@ -64,3 +64,10 @@ class Followed(Frozen):
     reports: int
     notices: int
     until: AwareDatetime
+
+
+class ReconcileCall(Frozen):
+    """Argument of `reconcile_account`."""
+
+    account: str
+    why: str = "its interval"

@@ -64,7 +64,7 @@ class FeedActivities:
         async with in_activity():
             if call.account not in self._exchanges:
                 raise UnknownAccount(f"this worker does not serve account {call.account!r}")
-            follower = _Follower(self._store, self._exchanges[call.account], self._notifier, self._pace, call.account)
+            follower = Follower(self._store, self._exchanges[call.account], self._notifier, self._pace, call.account)
             until = self._clock() + FOLLOW_STRETCH
             shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
             pause_s = 0.0
@@ -86,7 +86,7 @@ class FeedActivities:
             )
 
 
-class _Follower:
+class Follower:
     """One stretch of following one account: what was asked when, and how far the trades were read."""
 
     def __init__(

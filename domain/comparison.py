@@ -62,8 +62,8 @@ class Reconciled(Frozen):
 class ReconciliationStore(Protocol):
     """The ledger as the reconciler sees it. Each method is one transaction. Raises `StoreUnavailable`."""
 
-    async def begin(self, account: str) -> datetime:
-        """Return the ledger's time: a reconciliation that begins now is as of this moment."""
+    async def ledger_time(self) -> datetime:
+        """Return the ledger's time, UTC: a reconciliation that begins now is as of this moment."""
 
     async def unfinished_orders(self, account: str) -> Sequence[Order]:
         """Return the orders that are not persisted to their end, oldest first."""

@@ -59,6 +59,11 @@ def feed_workflow_id(account: str) -> str:
     return f"feed-{account}"
 
 
+def reconciler_workflow_id(account: str) -> str:
+    """Name the workflow that compares an account with its venue."""
+    return f"reconcile-{account}"
+
+
 ORDERS_QUEUE: Final = "orders"
 """Task queue of all workflows and of the activities that touch only our ledger."""
 

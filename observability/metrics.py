@@ -21,6 +21,16 @@ ORDERS_IN_DOUBT: Final = Gauge(
     "volex_orders_in_doubt", "Orders of which the venue has not yet said whether it has them", ["account"],
     registry=REGISTRY,
 )  # fmt: skip
+RECONCILED_AT: Final = Gauge(
+    "volex_reconciled_timestamp_seconds", "When the account was last compared with its venue", ["account"],
+    registry=REGISTRY,
+)  # fmt: skip
+ORDERS_ADOPTED: Final = Counter(
+    "volex_orders_adopted_total", "Orders that no workflow carried, taken over", ["account"], registry=REGISTRY
+)
+CASES_OPENED: Final = Counter(
+    "volex_cases_opened_total", "Matters that need a person", ["account", "code"], registry=REGISTRY
+)
 VENUE_REQUESTS: Final = Counter(
     "volex_venue_requests_total", "Requests to a venue", ["account", "call", "outcome"], registry=REGISTRY
 )

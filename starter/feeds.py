@@ -1,10 +1,13 @@
-"""One feed per account: whoever comes first starts it, everybody else finds it running."""
+"""One feed and one reconciler per account: whoever comes first starts them, everybody else finds them running."""
 
-from temporalio.client import Client
+from typing import Any
+
+from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
 
-from domain.identifiers import ORDERS_QUEUE, feed_workflow_id
-from workflows.messages import FEED_WORKFLOW, FeedInput
+from domain.comparison import Reconciled
+from domain.identifiers import ORDERS_QUEUE, feed_workflow_id, reconciler_workflow_id
+from workflows.messages import FEED_WORKFLOW, RECONCILER_WORKFLOW, FeedInput, ReconcileNow, ReconcilerInput
 from workflows.policies import TASK_TIMEOUT
 
 
@@ -25,3 +28,47 @@ async def start_feed(client: Client, account: str) -> None:
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary=f"follows all orders of {account} at its venue",
     )
+
+
+async def reconcile_soon(client: Client, account: str, *, why: str) -> None:
+    """Start the account's reconciler unless it runs, and ask for a reconciliation that begins after this.
+
+    Raises
+    ------
+    RPCError
+        When Temporal does not answer.
+    """
+    await client.start_workflow(
+        RECONCILER_WORKFLOW,
+        ReconcilerInput(account=account),
+        id=reconciler_workflow_id(account),
+        task_queue=ORDERS_QUEUE,
+        task_timeout=TASK_TIMEOUT,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary=f"compares {account} with its venue",
+        start_signal="reconcile_soon",
+        start_signal_args=[ReconcileNow(why=why)],
+    )
+
+
+async def reconcile_now(client: Client, account: str, *, why: str) -> Reconciled:
+    """Return what a reconciliation found that began after this was asked; starts the reconciler if need be.
+
+    Raises
+    ------
+    RPCError, WorkflowUpdateFailedError
+        When Temporal does not answer, or not in time.
+    """
+    start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
+        RECONCILER_WORKFLOW,
+        ReconcilerInput(account=account),
+        id=reconciler_workflow_id(account),
+        task_queue=ORDERS_QUEUE,
+        task_timeout=TASK_TIMEOUT,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary=f"compares {account} with its venue",
+    )
+    found: Reconciled = await client.execute_update_with_start_workflow(
+        "reconcile", ReconcileNow(why=why), start_workflow_operation=start, result_type=Reconciled
+    )
+    return found

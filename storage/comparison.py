@@ -46,7 +46,7 @@ class SqlReconciliationStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def begin(self, account: str) -> datetime:
+    async def ledger_time(self) -> datetime:
         """Return the ledger's time."""
 
         async def read(connection: AsyncConnection) -> datetime:

@@ -10,6 +10,8 @@ ORDER_WORKFLOW = "order"
 """Workflow type of an order, as the Web UI shows it."""
 FEED_WORKFLOW = "account-feed"
 """Workflow type of an account's feed."""
+RECONCILER_WORKFLOW = "account-reconciler"
+"""Workflow type of an account's reconciler."""
 
 
 class Stage(StrEnum):
@@ -68,6 +70,18 @@ class OrderResult(Frozen):
     order: Order
 
 
+class ReconcilerInput(Frozen):
+    """What an account's reconciler starts with."""
+
+    account: str
+
+
+class ReconcileNow(Frozen):
+    """Argument of the update `reconcile` and of the signal `reconcile_soon`."""
+
+    why: str = "asked for"
+
+
 class FeedInput(Frozen):
     """What an account's feed starts with."""
 
@@ -83,5 +97,7 @@ __all__ = [
     "OrderResult",
     "OrderView",
     "PlaceOrder",
+    "ReconcileNow",
+    "ReconcilerInput",
     "Stage",
 ]

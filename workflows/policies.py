@@ -28,8 +28,8 @@ VALIDATE_PATIENCE: Final = timedelta(seconds=20)
 RISK_PATIENCE: Final = timedelta(seconds=15)
 """How long UNAVAILABLE is asked again before the order is denied for lack of data: nothing was sent."""
 
-RISK_RETRY: Final = timedelta(seconds=1)
-"""Pause between two askings of an unavailable gate."""
+RISK_RETRY: Final = timedelta(milliseconds=500)
+"""Pause between two askings of an unavailable gate; after a start it waits for the first reconciliation."""
 
 SUBMIT_ATTEMPTS_MAX: Final = 5
 """Attempts that are proven unsent or never placed before the order is given up. A venue that is down stays down."""
@@ -58,6 +58,12 @@ SELF_CHECK: Final = timedelta(hours=6)
 
 CANCEL_ANSWER_WITHIN: Final = timedelta(seconds=20)
 """How long an update waits for the venue's final word before it answers with the state as it is."""
+
+RECONCILE_TIMEOUT: Final = timedelta(minutes=5)
+"""One attempt of a reconciliation; it asks the venue a few questions, and starts a workflow for each order left."""
+
+RECONCILIATIONS: Final = 200
+"""Reconciliations before the workflow continues as new, so that its history stays short."""
 
 FOLLOW_HEARTBEAT_TIMEOUT: Final = HEARTBEAT_TIMEOUT
 """A feed whose worker died is taken over as soon as any other step: orders at rest hear of their fills only by it."""

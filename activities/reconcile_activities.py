@@ -1,0 +1,146 @@
+"""Compares an account's ledger with Temporal and with the venue, and carries on what was left lying. Queue `venue-…`.
+
+1. Every order of the ledger that has not ended has a workflow; one without is adopted.
+2. Every order of ours at the venue is looked at (`feed_activities`), so the ledger knows what happened meanwhile.
+3. Every open order at the venue is one of ours; one that is not is an orphan: reported once, never touched.
+4. Totals and positions are what they should be; a difference that stands is a case with its figures.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from temporalio import activity
+
+from activities.calls import ReconcileCall
+from activities.failures import in_activity
+from activities.feed_activities import Follower
+from domain.comparison import (
+    BALANCE_MISMATCH,
+    ORPHAN_ORDER,
+    POSITION_MISMATCH,
+    OrderWorkflows,
+    Reconciled,
+    ReconciliationStore,
+    open_after_end,
+    orphan,
+    subject_at_venue,
+)
+from domain.errors import UnknownAccount
+from domain.order import Order
+from domain.ports import Exchange
+from domain.reports import OrderRef, OrderReport, VenueOrderStatus
+from observability import metrics
+
+NO_LONGER_OPEN = "the venue no longer shows it as open"
+
+
+class ReconcileActivities:
+    """The activity behind `AccountReconcilerWorkflow`.
+
+    Parameters
+    ----------
+    follower
+        Makes what looks once at all of an account's working orders.
+    interval_s
+        Seconds between two reconciliations of an account.
+    """
+
+    def __init__(
+        self,
+        store: ReconciliationStore,
+        *,
+        exchanges: Mapping[str, Exchange],
+        workflows: OrderWorkflows,
+        follower: Callable[[str], Follower],
+        interval_s: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._exchanges = exchanges
+        self._workflows = workflows
+        self._follower = follower
+        self._interval_s = interval_s
+        self._clock = clock
+
+    @activity.defn(name="reconcile_account")
+    async def reconcile_account(self, call: ReconcileCall) -> Reconciled:
+        """Compare once. Raises for an answer that is missing: half a comparison is none."""
+        async with in_activity():
+            account = call.account
+            if account not in self._exchanges:
+                raise UnknownAccount(f"this worker does not serve account {account!r}")
+            began_at = await self._store.ledger_time()
+            unfinished = await self._store.unfinished_orders(account)
+            adopted = await self._adopt(account, unfinished)
+            await self._follower(account).round(self._clock())
+            reports, opened = await self._open_orders(account)
+            opened += await self._figures(account)
+            await self._store.finish(account, began_at=began_at)
+            metrics.RECONCILED_AT.labels(account).set(began_at.timestamp())
+            metrics.ORDERS_ADOPTED.labels(account).inc(len(adopted))
+            for case in opened:
+                metrics.CASES_OPENED.labels(account, case.split(" ")[0]).inc()
+                activity.logger.error("case_opened", extra={"account": account, "case": case})
+            return Reconciled(
+                account=account,
+                began_at=began_at,
+                unfinished=len(unfinished),
+                open_at_venue=len(reports),
+                adopted=tuple(adopted),
+                cases=tuple(opened),
+                interval_s=self._interval_s,
+            )
+
+    async def _adopt(self, account: str, unfinished: Sequence[Order]) -> list[str]:
+        """Give every order of the ledger a workflow. Temporal's list may lag, and starting one twice does nothing."""
+        if not unfinished:
+            return []
+        running = await self._workflows.running(account)
+        left = [order for order in unfinished if order.order_id not in running]
+        for order in left:
+            await self._workflows.adopt(order)
+            activity.logger.warning("order_adopted", extra={"account": account, "order_id": order.order_id})
+        return [order.order_id for order in left]
+
+    async def _open_orders(self, account: str) -> tuple[Sequence[OrderReport], list[str]]:
+        """Find the owner of every open order at the venue. The journal knew ours before the venue did."""
+        exchange = self._exchanges[account]
+        with metrics.venue_request(account, "fetch_open_orders"):
+            reports = await exchange.fetch_open_orders(None)
+        owners = await self._store.owners(account, reports)
+        opened: list[str] = []
+        orphans: set[str] = set()
+        for report in reports:
+            subject = subject_at_venue(report)
+            owner = owners.get((report.symbol, report.venue_order_id))
+            if owner is None:
+                orphans.add(subject)
+                reason, order_id = orphan(report), None
+            elif owner.is_final and (fresh := await self._still_open(exchange, report)) is not None:
+                reason, order_id = open_after_end(owner, fresh), owner.order_id
+            else:
+                continue
+            now = self._clock()
+            if await self._store.open_case(account, subject, reason, order_id=order_id, now=now):
+                opened.append(f"{reason.code} {subject}")
+        await self._store.close_others(account, ORPHAN_ORDER, but=orphans, resolution=NO_LONGER_OPEN, now=self._clock())
+        return reports, opened
+
+    async def _still_open(self, exchange: Exchange, report: OrderReport) -> OrderReport | None:
+        """Ask again: the order may have ended between the venue's list and our look at the ledger."""
+        ref = OrderRef(
+            symbol=report.symbol,
+            client_order_id=report.client_order_id or "",
+            venue_order_id=report.venue_order_id,
+        )
+        fresh = await exchange.fetch_order(ref)
+        return fresh if fresh is not None and fresh.status is VenueOrderStatus.OPEN else None
+
+    async def _figures(self, account: str) -> list[str]:
+        asked_at = self._clock()
+        told = await self._exchanges[account].fetch_balances()
+        assets = await self._store.compare_balances(account, told, asked_at=asked_at)
+        symbols = await self._store.compare_positions(account, now=self._clock())
+        return [f"{BALANCE_MISMATCH} {asset}" for asset in assets] + [
+            f"{POSITION_MISMATCH} {symbol}" for symbol in symbols
+        ]
