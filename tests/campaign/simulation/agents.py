@@ -1,0 +1,132 @@
+"""The trading agents: what they ask for, and how they change their minds."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from temporalio.exceptions import ApplicationError
+
+from domain.identifiers import order_id_from_bytes
+from domain.order import OrderRequest, OrderSide, OrderTicket, OrderType, TimeInForce
+from tests.campaign.simulation.judge import Life
+from tests.campaign.simulation.quick import quick
+from tests.campaign.simulation.venue import PRICES, STEP
+from tests.campaign.simulation.workflow_runs import WorkflowRun
+from workflows.messages import AmendOrder, CancelOrder, OrderInput, PlaceOrder
+
+if TYPE_CHECKING:
+    from tests.campaign.simulation.world import World
+
+_SYMBOLS = tuple(PRICES)
+_CANCEL = CancelOrder(requested_by="agent", because="changed its mind")
+_KINDS = (
+    (0.25, OrderType.MARKET, TimeInForce.GTC),
+    (0.78, OrderType.LIMIT, TimeInForce.GTC),
+    (0.9, OrderType.LIMIT, TimeInForce.IOC),
+    (1.0, OrderType.LIMIT, TimeInForce.FOK),
+)
+
+
+class Agents:
+    """All agents of an episode."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.rng = world.rng
+        self.answers: dict[str, int] = {}
+
+    def schedule(self) -> None:
+        """Let the orders come over the span."""
+        plan = self.world.plan
+        for number in range(plan.orders):
+            self.world.loop.call_later(0.1 + self.rng.random() * plan.span_s, self._place, number)
+
+    def _ticket(self) -> OrderTicket:
+        rng, draw = self.rng, self.rng.random()
+        kind, tif = next((kind, tif) for share, kind, tif in _KINDS if draw < share)
+        symbol = _SYMBOLS[0] if rng.random() < 0.6 else _SYMBOLS[1]
+        quantity = STEP * rng.randint(30, 300)
+        if rng.random() < 0.02:
+            quantity = STEP if rng.random() < 0.5 else Decimal(500)  # too small for the venue, too large for the limit
+        price = None
+        if kind is OrderType.LIMIT:
+            price = PRICES[symbol] + STEP * rng.randint(-200, 200)
+        expires_at = None
+        if kind is OrderType.LIMIT and tif is TimeInForce.GTC and rng.random() < self.world.plan.deadlines:
+            expires_at = self.world.loop.utc() + timedelta(seconds=1 + rng.random() * 25)
+        return quick(
+            OrderTicket,
+            symbol=symbol,
+            side=OrderSide.BUY if rng.random() < 0.55 else OrderSide.SELL,
+            order_type=kind,
+            quantity=quantity,
+            price=price,
+            time_in_force=tif,
+            expires_at=expires_at,
+        )
+
+    def _place(self, number: int) -> None:
+        world, rng = self.world, self.rng
+        accounts = list(world.venues)
+        account = accounts[0] if len(accounts) == 1 else accounts[int(rng.random() * len(accounts))]
+        request = quick(
+            OrderRequest,
+            order_id=order_id_from_bytes(rng.getrandbits(64).to_bytes(8, "big")),
+            account=account,
+            ticket=self._ticket(),
+            requested_by="agent",
+            requested_at=world.loop.utc(),
+        )
+        life = Life(number, request, world.venues[account])
+        world.judge.add(life)
+        start = quick(OrderInput, request=request)
+        run = world.temporal.start_order(start)
+        if rng.random() < world.plan.updates:
+            self._place_by_update(run, request)
+        self._change_mind(life, run)
+
+    def _place_by_update(self, run: WorkflowRun, request: OrderRequest) -> None:
+        message = PlaceOrder(request=request, wait_final=self.rng.random() < 0.5)
+        self.world.loop.call_soon(self._update, run, "place", message, "_check_place")
+
+    def _update(self, run: WorkflowRun, name: str, message: Any, validator: str) -> None:
+        run.update(name, message, validator, lambda answer: self._answered(name, answer))
+
+    def _answered(self, name: str, answer: Any) -> None:
+        refused = isinstance(answer, ApplicationError)
+        key = f"{name} {'refused' if refused else 'answered'}"
+        self.answers[key] = self.answers.get(key, 0) + 1
+
+    def _change_mind(self, life: Life, run: WorkflowRun) -> None:
+        rng, plan, later = self.rng, self.world.plan, self.world.loop.call_later
+        draw = rng.random()
+        if draw < plan.cancels:
+            way = draw / plan.cancels
+            delay = rng.random() * (2 if rng.random() < 0.5 else 25)
+            if way < 0.4:
+                later(delay, run.signal, "cancel", _CANCEL)
+            elif way < 0.8:
+                later(delay, self._update, run, "request_cancel", _CANCEL, "_check_cancel")
+            else:
+                later(delay, run.request_cancellation)
+        if life.request.ticket.order_type is OrderType.LIMIT and rng.random() < plan.amends:
+            for _ in range(rng.randint(1, 2)):
+                later(rng.random() * 15, self._amend, life, run)
+
+    def _amend(self, life: Life, run: WorkflowRun) -> None:
+        rng = self.rng
+        quantity = STEP * rng.randint(30, 300) if rng.random() < 0.5 else None
+        price = PRICES[life.request.ticket.symbol] + STEP * rng.randint(-200, 200) if rng.random() < 0.7 else None
+        if quantity is None and price is None:
+            return
+        life.amended = True
+        if quantity is not None:
+            life.asked = max(life.asked, quantity)
+        message = AmendOrder(quantity=quantity, price=price, requested_by="agent")
+        self._update(run, "amend", message, "_check_amend")
+
+    def give_up_all(self) -> None:
+        """At the end every order that still rests is canceled by its agent."""
+        for run in list(self.world.temporal.runs.values()):
+            if run.kind.__name__ == "OrderWorkflow" and not run.done:
+                run.signal("cancel", _CANCEL)
