@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 _PR_SET_PDEATHSIG: Final = 1
 _ASK_INTERVAL_S: Final = 0.03
@@ -46,26 +46,44 @@ class ChildSpec:
     user: str | None = None
 
 
+class Process(Protocol):
+    """What a child is made of; asyncio's own processes are of this kind."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, negative for a signal; `None` while it runs."""
+
+    async def wait(self) -> int:
+        """Wait until it has ended."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send it a signal. Raises `ProcessLookupError` when it has just ended."""
+
+
 class Child:
     """A running child."""
 
-    def __init__(self, spec: ChildSpec, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, spec: ChildSpec, process: Process) -> None:
         self.spec = spec
         self._process = process
 
     @classmethod
-    async def start(cls, spec: ChildSpec) -> "Child":
+    async def start(cls, spec: ChildSpec, *, stdin: int | socket.socket = asyncio.subprocess.DEVNULL) -> "Child":
         """Start it. Its output is appended to the log file."""
         spec.log_path.parent.mkdir(parents=True, exist_ok=True)
         with spec.log_path.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *spec.argv,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=stdin if isinstance(stdin, int) else stdin.fileno(),
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **spec.env},
                 start_new_session=True,
-                preexec_fn=_die_with_parent(spec.orphan_signal or spec.stop_signal, os.getpid()),
+                preexec_fn=die_with_parent(spec.orphan_signal or spec.stop_signal, os.getpid()),
                 cwd="/" if spec.user else None,
                 user=spec.user,
                 umask=0o077,
@@ -108,17 +126,24 @@ class Child:
             return
 
 
-def _die_with_parent(number: signal.Signals, parent: int) -> Callable[[], None] | None:
-    if not sys.platform.startswith("linux"):
-        return None
+def die_with_parent(number: signal.Signals, parent: int) -> Callable[[], None]:
+    """Return what a new child calls so that the kernel sends it this signal when its parent ends; Linux only."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def arrange() -> None:
+        if not sys.platform.startswith("linux"):
+            return
         libc.prctl(_PR_SET_PDEATHSIG, int(number))
         if os.getppid() != parent:
             os._exit(1)
 
     return arrange
+
+
+def python_module(name: str) -> list[str]:
+    """Return how a Python module is run as a program."""
+    # -P: the folder that `volex up` is called in must not shadow our modules.
+    return [sys.executable, "-P", "-m", name]
 
 
 def free_port() -> int:

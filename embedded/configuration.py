@@ -71,8 +71,8 @@ class StackConfiguration:
         named = str(config.resolve()) if config else environ.get("VOLEX_CONFIG")
         path = Path(named) if named else Path(CONFIG_FILE)
         self.config = path.resolve() if named or path.exists() else None
-        self._environ = {**environ, **({"VOLEX_CONFIG": str(self.config)} if self.config else {})}
-        self.settings = load_settings(self._environ)
+        self.environ: Mapping[str, str] = {**environ, **({"VOLEX_CONFIG": str(self.config)} if self.config else {})}
+        self.settings = load_settings(self.environ)
         self.settings.check_api_key()
 
     @property
@@ -99,7 +99,7 @@ class StackConfiguration:
     ) -> dict[str, str]:
         """Return the environment of the children: the one that our settings came from, led to this stack's servers."""
         return {
-            **self._environ,
+            **self.environ,
             # An empty value counts as unset: what our environment says of another Temporal has no meaning here.
             "VOLEX_CONFIG": str(file) if file else "",
             "TEMPORAL_API_KEY": "",

@@ -3,19 +3,13 @@
 import json
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from embedded.child import Child, ChildSpec, answers, until
+from embedded.child import Child, ChildSpec, answers, python_module, until
 
 _START_TIMEOUT_S: Final = 60
-
-
-def _module(name: str) -> list[str]:
-    # -P: the folder that `volex up` is called in must not shadow our modules.
-    return [sys.executable, "-P", "-m", name]
 
 
 def _told_by(path: Path) -> dict[str, Any]:
@@ -54,7 +48,7 @@ class Simulator:
     def spec(self) -> ChildSpec:
         """Return how it is run."""
         self._ready_path.unlink(missing_ok=True)
-        argv = [*_module("simulator"), "--host", "127.0.0.1", "--port", str(self._ports[0])]
+        argv = [*python_module("simulator"), "--host", "127.0.0.1", "--port", str(self._ports[0])]
         argv += ["--control-port", str(self._ports[1]), "--data-dir", str(self._directory)]
         argv += ["--ready-file", str(self._ready_path), "--parent-pid", str(os.getpid()), *self._arguments]
         return ChildSpec(name=self.name, argv=argv, log_path=self._log_path, stop_timeout_s=3)
@@ -91,7 +85,7 @@ class WorkerProcess:
         }
         return ChildSpec(
             name=self.name,
-            argv=_module("worker"),
+            argv=python_module("worker"),
             log_path=self._log_path,
             env={**self._environment, **own},
             stop_timeout_s=self._graceful_s + 2,
@@ -121,7 +115,7 @@ class ApiProcess:
         """Return how it is run."""
         return ChildSpec(
             name=self.name,
-            argv=[*_module("cli.main"), "api"],
+            argv=[*python_module("cli.main"), "api"],
             log_path=self._log_path,
             env=self._environment,
             stop_timeout_s=3,

@@ -1,27 +1,31 @@
 """The whole stack as one object: `async with EmbeddedStack(options) as stack`, ready inside, stopped after.
 
 Postgres, Temporal and the simulator start at once; then the database is migrated, then workers and REST interface.
-They stop the other way round. Every child that dies in between is started again.
+They stop the other way round. Every child that dies in between is started again. Workers and REST interface are forked
+from the nursery, whose imports go on while the servers start.
 """
 
 import asyncio
 import contextlib
 import importlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from embedded.child import Child, ChildSpec
 from embedded.configuration import Ports, StackConfiguration, choose_ports
 from embedded.data_directory import DataDirectory, write_atomically
+from embedded.nursery import Nursery
 from embedded.postgres_server import PostgresServer
 from embedded.python_parts import ApiProcess, Simulator, WorkerProcess
 from embedded.supervised import Part, Supervised
 from embedded.temporal_server import TemporalServer
 
 ALL_PARTS: Final = frozenset({"postgres", "temporal", "simulator", "worker", "api"})
+FORKED_PARTS: Final = frozenset({"worker", "api"})
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,9 @@ class EmbeddedStack:
             run_dir=path.run,
             arguments=options.simulator_arguments,
         )
+        self.nursery = Nursery(
+            environment=self.configuration.environ, log_path=path.log_path("nursery"), changed=self._changed
+        )
         self.environment: dict[str, str] = {}
         """What a client process needs in its environment to find this stack; filled once it is up."""
 
@@ -105,6 +112,8 @@ class EmbeddedStack:
         try:
             self._forget_ready()
             await self.data.clear_leftovers()
+            if self._options.parts & FORKED_PARTS:
+                await self.nursery.start()
             await self._start_servers()
             await self._start_programs()
         except BaseException:
@@ -134,6 +143,8 @@ class EmbeddedStack:
         if "worker" in self._options.parts:
             pids["worker"] = [part.pid for name, part in self._supervised.items() if name.startswith("worker")]
         pids |= {name: part.pid for name, part in self._supervised.items() if not name.startswith("worker")}
+        if self.nursery.pid is not None:
+            pids["nursery"] = self.nursery.pid
         told = {key: address if part in self._options.parts else None for key, (part, address) in addresses.items()}
         config = self.environment.get("VOLEX_CONFIG") or None
         return {**told, "data_dir": str(self.data.path), "config": config, "pids": pids}
@@ -177,12 +188,12 @@ class EmbeddedStack:
         workers: list[Part] = []
         if "worker" in self._options.parts:
             workers = [self._worker(number) for number in range(1, self._options.workers + 1)]
-        self._stages.append(self._add(workers))
+        self._stages.append(self._add(workers, start_child=self.nursery.start_child))
         interface: list[Part] = []
         if "api" in self._options.parts:
             url = self.configuration.api_url(self.ports.api)
             interface = [ApiProcess(url, environment=self.environment, log_path=self.data.log_path("api"))]
-        self._stages.append(self._add(interface))
+        self._stages.append(self._add(interface, start_child=self.nursery.start_child))
         await _all_or_first_error([part.start() for stage in self._stages[1:] for part in stage])
 
     def _worker(self, number: int) -> WorkerProcess:
@@ -194,15 +205,18 @@ class EmbeddedStack:
             graceful_s=self.configuration.graceful_shutdown_s,
         )
 
-    def _add(self, parts: Iterable[Part]) -> list[Supervised]:
-        added = [Supervised(part, changed=self._changed) for part in parts]
+    def _add(
+        self, parts: Iterable[Part], *, start_child: Callable[[ChildSpec], Awaitable[Child]] = Child.start
+    ) -> list[Supervised]:
+        added = [Supervised(part, changed=self._changed, start_child=start_child) for part in parts]
         self._supervised |= {supervised.name: supervised for supervised in added}
         return added
 
     def _changed(self) -> None:
         """Write down the children of now, and tell the world once all of them serve."""
         parts = self._supervised.values()
-        self.data.remember(part.pid for part in parts if part.pid is not None)
+        pids = [self.nursery.pid, *(part.pid for part in parts)]
+        self.data.remember(pid for pid in pids if pid is not None)
         if self._is_up and all(part.is_ready for part in parts):
             for path in self._ready_files:
                 write_atomically(path, self.ready)
@@ -217,6 +231,7 @@ class EmbeddedStack:
         self._forget_ready()
         for stage in reversed(self._stages):
             await asyncio.gather(*(part.stop() for part in stage if part.name != "postgres"))
+        await self.nursery.stop()
         if "postgres" in self._supervised:
             await self._supervised["postgres"].stop()
         with contextlib.suppress(OSError):

@@ -1,8 +1,12 @@
-"""Keeps one part running: a child that dies is started again at once; while it fails to start, the pauses grow."""
+"""Keeps one part running: a child that dies is started again at once; while it fails to start, the pauses grow.
+
+One that was killed from outside did not fail, whether it had served or was still starting.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import signal
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from embedded.child import Child, ChildSpec
@@ -10,6 +14,8 @@ from observability.logs import get_logger
 
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
+_KILLS_FORGIVEN: Final = 5
+"""Kills in a row, before it ever served, that cost no pause; with more, the killer may be a system out of memory."""
 log = get_logger("volex.stack")
 
 
@@ -28,11 +34,24 @@ class Part(Protocol):
 
 
 class Supervised:
-    """A part and its present child. `changed` is called when a child has been started, and again when it serves."""
+    """A part and its present child. `changed` is called when a child has been started, and again when it serves.
 
-    def __init__(self, part: Part, *, changed: Callable[[], None]) -> None:
+    Parameters
+    ----------
+    start_child
+        How a child is started.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        *,
+        changed: Callable[[], None],
+        start_child: Callable[[ChildSpec], Awaitable[Child]] = Child.start,
+    ) -> None:
         self._part = part
         self._changed = changed
+        self._start_child = start_child
         self._child: Child | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
@@ -86,26 +105,29 @@ class Supervised:
 
     async def _launch(self) -> None:
         self._ready.clear()
-        self._child = await Child.start(self._part.spec())
+        self._child = await self._start_child(self._part.spec())
         self._changed()
         await self._part.until_ready(self._child)
         self._ready.set()
         self._changed()
 
     async def _keep(self) -> None:
-        pause_s = 0.0
+        pause_s, kills = 0.0, 0
         while self._child is not None:
             code = await self._child.wait()
             self._ready.clear()
             log.warning("part ended, starting it again", part=self.name, exit_code=code, pause_s=pause_s)
             await asyncio.sleep(pause_s)
-            pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
             try:
                 await self._launch()
             except (RuntimeError, OSError) as error:
-                # A child that hangs before it is ready is ended, so that the loop comes round to the next one.
                 log.warning("part did not start", part=self.name, problem=str(error))
+                if self._child.returncode == -signal.SIGKILL and kills < _KILLS_FORGIVEN:
+                    kills += 1
+                else:
+                    pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+                # A child that hangs before it is ready is ended, so that the loop comes round to the next one.
                 await self._child.stop()
             else:
-                pause_s = 0.0
+                pause_s, kills = 0.0, 0
                 log.info("part is back", part=self.name, pid=self.pid)

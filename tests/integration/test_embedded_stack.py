@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 import pytest
 
-from embedded.stack import EmbeddedStack, StackOptions
+from embedded.stack import ALL_PARTS, EmbeddedStack, StackOptions
 from embedded.temporal_server import SEARCH_ATTRIBUTES
 from workflows import search_attributes
 
@@ -175,6 +176,45 @@ def test_orphans_end_by_themselves(supervisor):
     ready = supervisor.up()
     supervisor.end(signal.SIGKILL)
     until(lambda: not any(runs(ready["pids"][name]) for name in SERVERS), timeout_s=10)
+
+
+def _pids(ready: dict[str, Any]) -> set[int]:
+    """Return the processes of our own programs that a nursery's end takes along, and the nursery."""
+    return {ready["pids"]["nursery"], ready["pids"]["api"], *ready["pids"]["worker"]}
+
+
+def test_forked_programs_come_back_and_end_with_the_nursery_and_with_the_supervisor(tmp_path):
+    supervisor = Supervisor(tmp_path, ALL_PARTS)
+    ready = supervisor.up()
+    try:
+        [worker], nursery = ready["pids"]["worker"], ready["pids"]["nursery"]
+        assert {psutil.Process(pid).ppid() for pid in _pids(ready) - {nursery}} == {nursery}
+
+        os.kill(worker, signal.SIGKILL)
+        after = until(lambda: (new := supervisor._told_or_failed()) != ready and new, timeout_s=START_TIMEOUT_S)
+        [successor] = after["pids"]["worker"]
+        assert successor != worker
+        assert psutil.Process(successor).ppid() == nursery
+        assert {**after, "pids": None} == {**ready, "pids": None}
+
+        os.kill(nursery, signal.SIGKILL)
+        renewed = until(
+            lambda: (new := supervisor._told_or_failed()) and not _pids(new) & _pids(after) and new,
+            timeout_s=START_TIMEOUT_S,
+        )
+        assert not any(runs(pid) for pid in _pids(after))
+        assert listens(renewed["api"])
+        assert renewed["api"] == ready["api"]
+        assert {psutil.Process(pid).ppid() for pid in _pids(renewed)} == {
+            renewed["pids"]["nursery"],
+            renewed["pids"]["supervisor"],
+        }
+        remembered = json.loads((supervisor.data_dir / "run" / "children.json").read_text())
+        assert {str(pid) for pid in _pids(renewed)} <= remembered.keys()
+    finally:
+        supervisor.end(signal.SIGKILL)
+    until(lambda: not any(runs(pid) for pid in _pids(renewed)), timeout_s=10)
+    assert not listens(ready["api"])
 
 
 def _volex_up(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
