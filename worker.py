@@ -8,8 +8,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
@@ -122,12 +123,19 @@ def _venue_workers(
         interval_s=settings.worker.reconcile_interval_s,
         clock=clock,
     )
-    steps = [venue.validate, venue.submit, venue.look_up, venue.cancel]
+    steps: list[Callable[..., Any]] = [
+        venue.validate,
+        venue.submit,
+        venue.look_up,
+        venue.cancel,
+        feed.follow_account,
+        reconciler.reconcile_account,
+    ]
     return [
         Worker(
             client,
             task_queue=venue_queue(account),
-            activities=[*steps, feed.follow_account, reconciler.reconcile_account],
+            activities=steps,
             activity_task_poller_behavior=PollerBehaviorAutoscaling(initial=2),
             graceful_shutdown_timeout=timedelta(seconds=settings.worker.graceful_shutdown_s),
             max_heartbeat_throttle_interval=BEAT_INTERVAL,
