@@ -152,8 +152,7 @@ class World:
         self.venue_down = self.store_down = False
         self._lift()
         for worker in self.workers:
-            if worker.paused:
-                worker.wake()
+            self._wake(worker)
 
     def chaos(self, chance: float) -> float:
         """Return the chance of a fault: none once the weather is calm."""

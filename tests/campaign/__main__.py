@@ -1,0 +1,104 @@
+"""`python -m tests.campaign`: run the campaign's tiers, reproduce one episode, or write the report.
+
+    python -m tests.campaign simulate --seed 7 --lives 1000000 --minutes 20 --jobs 2
+    python -m tests.campaign simulate --seed 7 --episode 12 --trace
+    python -m tests.campaign mutants
+    python -m tests.campaign report
+    python -m tests.campaign all
+"""
+
+import argparse
+import json
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+DOCUMENTS = Path(__file__).resolve().parents[2] / "docs" / "campaign"
+
+
+def _save(name: str, report: dict[str, Any]) -> None:
+    DOCUMENTS.mkdir(parents=True, exist_ok=True)
+    (DOCUMENTS / name).write_text(json.dumps(report, indent=1) + "\n")
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from tests.campaign.simulation import campaign
+
+    campaign.quieten()
+    if options.episode is not None:
+        world = campaign.run_episode(options.seed, options.episode, traced=True)
+        print(world.plan)
+        for violation in world.judge.violations:
+            print(f"{violation.invariant} {violation.order_id}: {violation.text}")
+            print("\n".join(world.story(violation.order_id)))
+        if options.trace:
+            for at, order_id, text in world.trace or ():
+                print(f"{at:9.3f} s  {order_id:16}  {text}")
+        print(f"{world.tally.lives} lives, {len(world.judge.violations)} violations, mark {world.trace_hash()}")
+        return int(bool(world.judge.violations))
+    print(f"seed {options.seed}")
+    report = campaign.simulate(options.seed, lives=options.lives, seconds=options.minutes * 60, jobs=options.jobs)
+    for violation in report["violations"][:5]:
+        print(json.dumps(violation, indent=1))
+    if options.save:
+        _save("tier1.json", report)
+    return int(bool(report["violations_total"] or report["same_seed_unlike"]))
+
+
+def _mutants(options: argparse.Namespace) -> int:
+    from tests.campaign import mutants
+    from tests.campaign.simulation import campaign
+
+    campaign.quieten()
+    report = mutants.run_all(options.seed, only=options.only)
+    print(mutants.table(report))
+    if options.save:
+        _save("tier0.json", report)
+    return int(bool(report["survived"]))
+
+
+def _report(options: argparse.Namespace) -> int:
+    from tests.campaign import report
+
+    print(report.write(DOCUMENTS))
+    return 0
+
+
+def _all(options: argparse.Namespace) -> int:
+    from tests.campaign.processes import run as processes
+
+    options.save, options.only, options.episode = True, None, None
+    failed = _mutants(options)
+    failed |= _simulate(options)
+    failed |= int(bool(processes.main(["--seed", str(options.seed), "--save", str(DOCUMENTS / "tier2.json")])))
+    _report(options)
+    return failed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    parts = {name: commands.add_parser(name) for name in ("simulate", "mutants", "report", "all")}
+    for name in ("simulate", "mutants", "all"):
+        parts[name].add_argument("--seed", type=int, default=secrets.randbelow(10**9), help="fresh if left out")
+        parts[name].add_argument("--save", action="store_true", help="write the figures to docs/campaign")
+    for name in ("simulate", "all"):
+        parts[name].add_argument("--lives", type=int, default=1_000_000)
+        parts[name].add_argument("--minutes", type=float, default=20.0)
+        parts[name].add_argument("--jobs", type=int, default=2)
+    parts["simulate"].add_argument("--episode", type=int, help="run this one alone and show what went wrong")
+    parts["simulate"].add_argument("--trace", action="store_true", help="with --episode: show every step")
+    parts["mutants"].add_argument("--only", help="run the broken variants whose name holds this word")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code is 0 when nothing was broken and no broken variant survived."""
+    options = _parser().parse_args(arguments)
+    commands = {"simulate": _simulate, "mutants": _mutants, "report": _report, "all": _all}
+    return commands[options.command](options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
