@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from domain.errors import ClockSkew, RateLimited, VenueUnavailable
+from domain.errors import VenueUnavailable
 from domain.events import Fill, Reason
 from domain.instrument import Instrument
 from domain.ports import LastLook
@@ -20,7 +20,8 @@ from domain.reports import (
     SubmitVerdict,
     Ticker,
 )
-from tests.campaign.simulation.plan import LAG_MAX_S, TIME_FENCE_S
+from tests.campaign.simulation import answers
+from tests.campaign.simulation.plan import LAG_MAX_S
 from tests.campaign.simulation.quick import quick
 from tests.campaign.simulation.venue import OPEN, PRICES, STEP, SimVenue, VenueOrder
 
@@ -51,7 +52,8 @@ _BOOKS = {
 }
 SUBMIT_FAULTS = (
     "connection_refused", "request_lost", "request_late", "reply_lost", "http_5xx_and_taken", "http_5xx_and_not_taken",
-    "rate_limited_429", "banned_418", "maintenance", "broken_body", "refused_with_proof", "clock_refused_1021",
+    "rate_limited_429", "banned_418", "maintenance", "broken_body", "empty_body", "refused_with_proof",
+    "clock_refused_1021", "answered_as_duplicate",
 )  # fmt: skip
 CANCEL_FAULTS = (
     "cancel_lost", "cancel_reply_lost", "cancel_refused", "cancel_late", "cancel_5xx_and_done",
@@ -59,24 +61,14 @@ CANCEL_FAULTS = (
 READ_FAULTS = ("read_failed", "read_rate_limited", "read_cut_off", "read_clock_refused")
 
 
-def _outcome(verdict: SubmitVerdict, code: str, *, retry_after_s: int = 0) -> SubmitOutcome:
-    return quick(
-        SubmitOutcome, verdict=verdict, reason=quick(Reason, code=code, text=code, numbers={}),
-        retry_after_s=retry_after_s,
-    )  # fmt: skip
-
-
-_NOT_SENT = {
-    "connection_refused": _outcome(SubmitVerdict.NOT_SENT, "CONNECTION_REFUSED"),
-    "rate_limited_429": _outcome(SubmitVerdict.NOT_SENT, "RATE_LIMITED", retry_after_s=2),
-    "banned_418": _outcome(SubmitVerdict.NOT_SENT, "RATE_LIMITED", retry_after_s=15),
-    "clock_refused_1021": _outcome(SubmitVerdict.NOT_SENT, "CLOCK_SKEW"),
-}
-_LOOK_REFUSED = _outcome(SubmitVerdict.NOT_SENT, "LAST_LOOK_REFUSED")
-_NO_ANSWER = _outcome(SubmitVerdict.UNKNOWN, "NO_ANSWER")
-_DUPLICATE = _outcome(SubmitVerdict.UNKNOWN, "DUPLICATE_CLIENT_ORDER_ID")
-_REFUSED = _outcome(SubmitVerdict.REFUSED, "VENUE_REFUSED")
-_STALE = _outcome(SubmitVerdict.NOT_SENT, "CLOCK_SKEW")
+_LOOK_REFUSED = SubmitOutcome(
+    verdict=SubmitVerdict.NOT_SENT, reason=Reason(code="LAST_LOOK_REFUSED", text="the last look said no")
+)
+_NEVER_LEAVES = ("connection_refused",)
+_TURNED_AWAY = (
+    "request_lost", "maintenance", "http_5xx_and_not_taken", "refused_with_proof", "rate_limited_429", "banned_418",
+    "clock_refused_1021",
+)  # fmt: skip
 _CANCEL_REFUSED = Reason(code="CANCEL_REFUSED", text="Unknown order sent.")
 
 
@@ -113,8 +105,8 @@ class WorkerExchange:
         if kind:
             world.fault(kind, client_id)
             world.note(client_id, f"{worker.identity} submit: {kind}")
-        if kind in _NOT_SENT:
-            return _NOT_SENT[kind]
+        if kind in _NEVER_LEAVES:
+            return answers.outcome_of(kind)
         self.venue.leave(submission)
         outcome = await self._send(submission, kind)
         worker.moment("venue.submit: after the answer", client_id)
@@ -125,16 +117,16 @@ class WorkerExchange:
     async def _send(self, submission: Submission, kind: str) -> SubmitOutcome:
         """Send, with what the network and the venue make of it."""
         venue, rng, client_id = self.venue, self.rng, submission.client_order_id
-        if kind in ("request_lost", "maintenance", "http_5xx_and_not_taken", "refused_with_proof"):
+        if kind in _TURNED_AWAY:
             venue.on_the_way[client_id] -= 1
             if kind == "refused_with_proof":
                 venue.refused[client_id] = kind
             await self._wait(HTTP_TIMEOUT_S if kind == "request_lost" else 0.1, client_id)
-            return _REFUSED if kind == "refused_with_proof" else _NO_ANSWER
+            return answers.outcome_of(kind)
         if kind == "request_late":
             self.world.loop.call_later(rng.random() * 8, venue.arrive, submission)
             await self._wait(HTTP_TIMEOUT_S if rng.random() < 0.5 else 0.5, client_id)
-            return _NO_ANSWER
+            return answers.outcome_of(kind)
         if rng.random() < 0.3:
             arrived: list[Any] = []
             self.world.loop.call_later(0.02, lambda: arrived.append(venue.arrive(submission)))
@@ -148,7 +140,7 @@ class WorkerExchange:
         if kind:
             if kind == "reply_lost":
                 await self._wait(HTTP_TIMEOUT_S, client_id)
-            return _NO_ANSWER
+            return answers.outcome_of(kind)
         return self._answer(answer)
 
     async def _wait(self, seconds: float, client_id: str) -> None:
@@ -157,11 +149,11 @@ class WorkerExchange:
 
     def _answer(self, answer: "str | VenueOrder | None") -> SubmitOutcome:
         if answer == "stale":
-            return _STALE
+            return answers.outcome_of("clock_refused_1021")
         if answer == "duplicate":
-            return _DUPLICATE
+            return answers.outcome_of("answered_as_duplicate")
         if not isinstance(answer, VenueOrder):
-            return _NO_ANSWER
+            return answers.outcome_of("reply_lost")
         report = answer.history[-1][1]
         told = tuple(fill for _, fill in answer.trades)
         if told and self.rng.random() < 0.2:
@@ -207,6 +199,9 @@ class WorkerExchange:
         if order is None or now < order.seen_from:
             if order is not None:
                 self.world.fault("not_shown_yet", client_id)
+            if self.rng.random() < self.world.chaos(self.world.plan.read_fault):
+                self.world.fault("slow_answer", client_id)
+                await self.worker.pause(self.rng.random() * HTTP_TIMEOUT_S)
             return None
         draw, chance = self.rng.random(), self.world.chaos(self.world.plan.lag) / 3
         if draw < chance:
@@ -261,7 +256,7 @@ class WorkerExchange:
         return INSTRUMENTS
 
     def time_fence_s(self) -> int | None:
-        return TIME_FENCE_S
+        return answers.RULES.time_fence_s
 
     async def _venue_up(self, client_id: str) -> None:
         if self.world.venue_down:
@@ -282,9 +277,7 @@ class WorkerExchange:
             kind = READ_FAULTS[int(draw / chance * len(READ_FAULTS))]
             world.fault(kind, client_id)
             await worker.pause(0.2 if draw < chance / 2 else 5)
-            if kind == "read_rate_limited":
-                raise RateLimited("slow down", retry_after_s=2)
-            raise ClockSkew("off") if kind == "read_clock_refused" else VenueUnavailable("no whole answer")
+            raise answers.read_failure(kind)
         if draw > 0.6:
             await worker.pause(draw * 0.1)
             worker.moment(f"venue.{call}: after the answer", client_id)

@@ -7,8 +7,6 @@ RECV_WINDOW_S = 5.0
 """The venue refuses a request that is older than this when it arrives."""
 LAG_MAX_S = 10.0
 """The venue shows an order, an ending or a trade at the latest after so long."""
-TIME_FENCE_S = 16
-"""Window, lag and 1 s for clocks: what `exchanges/venue_rules.py` says of Binance."""
 SKEW_MAX_S = 0.4
 """A worker's clock is off by at most this, either way."""
 

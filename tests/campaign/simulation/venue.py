@@ -186,9 +186,10 @@ class SimVenue:
             self.fill(order, _part(order, rng.random()))
 
     def _fill_in_parts(self, order: VenueOrder, parts: int) -> None:
+        equal = _part(order, 0.3) if self.world.rng.random() < 0.5 else None
         for _ in range(parts - 1):
             if order.status is OPEN:
-                self.fill(order, _part(order, self.world.rng.random()))
+                self.fill(order, equal or _part(order, self.world.rng.random()))
         self._fill_rest(order)
 
     def _fill_rest(self, order: VenueOrder) -> None:
