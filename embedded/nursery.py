@@ -201,10 +201,13 @@ class Nursery:
             await self.start()
             if self._life is None:
                 break
+            life = self._life
             try:
-                return Child(spec, await self._life.fork(spec))
+                return Child(spec, await life.fork(spec))
             except _NotForked as error:
                 log.warning("part was not forked", part=spec.name, problem=str(error))
+            if not life.is_over:
+                break
         return await Child.start(spec)
 
     async def stop(self) -> None:
