@@ -67,6 +67,12 @@ class Floor:
         if self._database is not None:
             self._database.terminate()
 
+    async def until_reconciled(self, within_s: float = 60) -> None:
+        """Wait until the account has been compared with its venue once; before that, no order is admitted."""
+        async with asyncio.timeout(within_s):
+            while not await self.database.fetchval("SELECT count(*) FROM account_states"):
+                await asyncio.sleep(0.05)
+
     async def place(self, key: str, **fields: Any) -> dict[str, Any]:
         """Place an order over REST, again with the same key whenever the answer is lost, as a caller should."""
         body = write_json(

@@ -54,6 +54,8 @@ class Desk:
         order_id = self.keys[ticket.key] = ids.pop()
         if ticket.then:
             await asyncio.sleep(ticket.after_s)
+            if ticket.when_known:
+                await self._floor.until(order_id, _is_known, within_s=PATIENCE_S)
             await (self.cancel(order_id) if ticket.then == "cancel" else self._amend(order_id, ticket))
 
     async def _place(self, key: str, body: dict[str, Any]) -> str | None:
@@ -96,3 +98,7 @@ class Desk:
             await asyncio.sleep(PAUSE_S)
         self.problems.append(f"{method} {path} was not answered within {PATIENCE_S} s")
         return None
+
+
+def _is_known(order: dict[str, Any]) -> bool:
+    return order["lifecycle"] not in ("INITIALIZED", "SUBMITTED", "IN_DOUBT")

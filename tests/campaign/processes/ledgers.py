@@ -1,7 +1,7 @@
 """Everything that is on record on both sides at one moment, read without any code of ours."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,6 +57,11 @@ class Ledgers:
     books: audit.Books
     orders: Mapping[str, OrderRecord]
     left_over: Sequence[str]
+
+    def denials(self) -> dict[str, int]:
+        """Return how many orders were denied, by reason: an outage of ours is told apart from a limit."""
+        denied = (order.document.get("reason") or {} for order in self.orders.values() if order.status == "DENIED")
+        return dict(Counter(str(reason.get("code")) for reason in denied))
 
 
 async def read(database: asyncpg.Connection, venue: httpx2.AsyncClient) -> Ledgers:

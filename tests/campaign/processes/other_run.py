@@ -47,7 +47,8 @@ def tickets(seed: int, count: int) -> list[Ticket]:
             better = Decimal("1.003" if (side == "buy") == (kind == "crossing") else "0.997")
             body |= {"order_type": "limit", "price": (PRICES[symbol] * better).quantize(Decimal("0.01"))}
         then = "cancel" if kind == "canceled" else ""
-        made.append(Ticket(f"o{seed}-{number}", number / count, body, then=then, twice=dice.random() < 0.05))
+        twice = dice.random() < 0.05
+        made.append(Ticket(f"o{seed}-{number}", number / count, body, then=then, when_known=True, twice=twice))
     return made
 
 
@@ -77,6 +78,7 @@ async def run(seed: int, count: int, directory: Path, probability: float = 0.02)
 async def _run(seed: int, count: int, options: StackOptions, url: str) -> dict[str, Any]:
     started, began, load_s = datetime.now(UTC), time.monotonic(), count / PER_SECOND
     async with open_stack(options, url) as floor:
+        await floor.until_reconciled()
         desk, disturber = Desk(floor, load_s), Disturber(floor, ("worker",), ())
         killing = asyncio.create_task(disturber.kill_workers(_kills(load_s), load_s))
         try:
@@ -99,6 +101,7 @@ async def _run(seed: int, count: int, options: StackOptions, url: str) -> dict[s
         "seconds": round(time.monotonic() - began, 1),
         "orders": len(books.orders),
         "endings": dict(Counter(order.status for order in books.orders.values())),
+        "denials": books.denials(),
         "attempts": dict(Counter(str(order.document.get("attempt", 0)) for order in books.orders.values())),
         "orders_at_venue": len(books.books.placed),
         "trades": len(books.books.traded),

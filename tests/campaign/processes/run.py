@@ -68,6 +68,7 @@ async def run(plan: Plan, directory: Path) -> dict[str, Any]:
         max_notional=str(schedule.MAX_NOTIONAL),
         balances=BALANCES,
     ) as floor:
+        await floor.until_reconciled()
         desk = Desk(floor, plan.load_s)
         disturber = Disturber(floor, WORKERS, schedule.weather(plan.probability, plan.lag_s))
         await _load(plan, desk, disturber)
@@ -86,6 +87,7 @@ async def run(plan: Plan, directory: Path) -> dict[str, Any]:
         "load_seconds": round(load_s, 1),
         "orders": len(books.orders),
         "endings": dict(Counter(order.status for order in books.orders.values())),
+        "denials": books.denials(),
         "attempts": dict(Counter(str(order.document.get("attempt", 0)) for order in books.orders.values())),
         "facts": dict(kinds),
         "orders_at_venue": len(books.books.placed),

@@ -19,8 +19,9 @@ EXPIRES_AFTER_S = (2, 6)
 class Ticket:
     """One intent and what its caller does after placing it.
 
-    `at` is the moment within the load, 0 to 1. `then` is "", "cancel" or "amend", `after_s` later. `twice`: the caller
-    sends the same request two times at once, as an impatient program does.
+    `at` is the moment within the load, 0 to 1. `then` is "", "cancel" or "amend", `after_s` later, and
+    `when_known` not before the venue is known to have the order. `twice`: the caller sends the same request two times
+    at once, as an impatient program does.
     """
 
     key: str
@@ -28,6 +29,7 @@ class Ticket:
     body: dict[str, Any]
     then: str = ""
     after_s: float = 0.0
+    when_known: bool = False
     twice: bool = False
     expires_in_s: float | None = None
 
