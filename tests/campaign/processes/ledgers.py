@@ -3,7 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -52,11 +52,12 @@ class OrderRecord:
 
 @dataclass(frozen=True)
 class Ledgers:
-    """Both sides. `left_over` names what is still reserved, untold, open or differs in balance."""
+    """Both sides. `left_over` names what is still reserved, untold, open or differs in balance; `cases` counts them."""
 
     books: audit.Books
     orders: Mapping[str, OrderRecord]
     left_over: Sequence[str]
+    cases: Mapping[str, int] = field(default_factory=dict)
 
     def denials(self) -> dict[str, int]:
         """Return how many orders were denied, by reason: an outage of ours is told apart from a limit."""
@@ -81,6 +82,9 @@ async def read(database: asyncpg.Connection, venue: httpx2.AsyncClient) -> Ledge
     left_over += await audit.open_ends(database, venue)
     for row in await database.fetch("SELECT order_id, state FROM attempts WHERE state NOT IN ('CLOSED', 'VOID')"):
         left_over.append(f"{row['order_id']}: an attempt is left {row['state']}")
-    for row in await database.fetch("SELECT order_id, code, reason FROM cases"):
-        left_over.append(f"{row['order_id']}: case {row['code']}: {row['reason']}")
-    return Ledgers(await audit.read_books(database, venue), orders, left_over)
+    cases = Counter[str]()
+    for row in await database.fetch("SELECT subject, code, reason, closed_at FROM cases"):
+        cases[f"{row['code']}, {'closed' if row['closed_at'] else 'open'}"] += 1
+        if row["closed_at"] is None:
+            left_over.append(f"{row['subject']}: an open case {row['code']}: {row['reason']}")
+    return Ledgers(await audit.read_books(database, venue), orders, left_over, cases)

@@ -22,8 +22,9 @@ from embedded.stack import ALL_PARTS, StackOptions
 from tests.campaign.processes import judge, ledgers
 from tests.campaign.processes.callers import Desk
 from tests.campaign.processes.disturber import Disturber
-from tests.campaign.processes.run import machine, settle
+from tests.campaign.processes.run import machine
 from tests.campaign.processes.schedule import AGENTS, PRICES, UNIT, Ticket, Trouble
+from tests.campaign.processes.settling import settle
 from tests.faults.floor import live_account, open_stack
 
 KILL_EVERY_S = 2
@@ -102,6 +103,7 @@ async def _run(seed: int, count: int, options: StackOptions, url: str) -> dict[s
         "orders": len(books.orders),
         "endings": dict(Counter(order.status for order in books.orders.values())),
         "denials": books.denials(),
+        "cases": dict(books.cases),
         "attempts": dict(Counter(str(order.document.get("attempt", 0)) for order in books.orders.values())),
         "orders_at_venue": len(books.books.placed),
         "trades": len(books.books.traded),

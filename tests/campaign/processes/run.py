@@ -19,19 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from temporalio.client import Client
 
-from tests.campaign.processes import judge, ledgers, schedule
+from tests.campaign.processes import full_disk, judge, ledgers, schedule
 from tests.campaign.processes.callers import Desk
 from tests.campaign.processes.disturber import Disturber
-from tests.faults.floor import Floor, open_floor
+from tests.campaign.processes.settling import SETTLE_S, WORKERS, settle
+from tests.faults.floor import open_floor
 
-WORKERS = ("worker", "worker-2")
 BALANCES = ("USDT=400000", "BTC=6", "ETH=120")
 """Scarce enough that the agents compete for them."""
 LAG_S = 10
-SETTLE_S = 180
-"""How long everything may take to come to rest once the faults are off."""
 WINDOW_S, CLOCK_S = 5, 3
 """The venue's window for a signed request; and what its clock may be off, its steps backward included."""
 
@@ -88,6 +85,7 @@ async def run(plan: Plan, directory: Path) -> dict[str, Any]:
         "orders": len(books.orders),
         "endings": dict(Counter(order.status for order in books.orders.values())),
         "denials": books.denials(),
+        "cases": dict(books.cases),
         "attempts": dict(Counter(str(order.document.get("attempt", 0)) for order in books.orders.values())),
         "facts": dict(kinds),
         "orders_at_venue": len(books.books.placed),
@@ -114,36 +112,6 @@ async def _load(plan: Plan, desk: Desk, disturber: Disturber) -> None:
     await disturber.end()
 
 
-async def settle(floor: Floor, desk: Desk, workers: Sequence[str] = WORKERS, within_s: float = SETTLE_S) -> list[str]:
-    """Let everything come to rest with the faults off, cancel what rests; return what does not end."""
-    names = ("postgres", "temporal", "api", *workers)
-    await asyncio.wait_for(asyncio.gather(*(floor.stack.part(name).until_ready() for name in names)), 90)
-    await floor.open_database()
-    deadline, canceled = time.monotonic() + within_s, set[str]()
-    while time.monotonic() < deadline:
-        rows = await floor.database.fetch("SELECT order_id, status FROM orders WHERE is_open")
-        resting = {row["order_id"] for row in rows if row["status"] in ("ACCEPTED", "PARTIALLY_FILLED")}
-        await asyncio.gather(*(desk.cancel(order_id) for order_id in resting - canceled))
-        canceled |= resting
-        if not rows and not await _unfinished(floor):
-            return []
-        await asyncio.sleep(0.5)
-    return await _unfinished(floor)
-
-
-async def _unfinished(floor: Floor) -> list[str]:
-    """Return what is not over: open ends in the ledger, and workflows that still run."""
-    left = [
-        f"{row['order_id']} is stuck in {row['status']}"
-        for row in await floor.database.fetch("SELECT order_id, status FROM orders WHERE is_open")
-    ]
-    left += await ledgers.audit.open_ends(floor.database, floor.venue)
-    client = await Client.connect(floor.stack.ready["temporal"])
-    query = "WorkflowType = 'OrderWorkflow' AND ExecutionStatus = 'Running'"
-    running = [execution.id async for execution in client.list_workflows(query)]
-    return left + [f"the workflow {name} still runs" for name in running]
-
-
 def _unknown(desk: Desk, books: ledgers.Ledgers) -> list[str]:
     """Return the orders that a caller was told of and that are not on record."""
     return [f"{key} was told {order_id}, and it is not on record" for key, order_id in desk.keys.items()
@@ -161,6 +129,16 @@ def machine() -> dict[str, Any]:
     }
 
 
+def _add(report: dict[str, Any], name: str, phase: dict[str, Any]) -> None:
+    """Add a phase of its own to the report: its violations count like all others."""
+    report[name] = phase
+    report["violations"] += [f"{name}: {text}" for text in phase.get("violations", ())]
+    if "not_run" in phase:
+        report["not_run"].append(phase["not_run"])
+    else:
+        report["faults"][name.replace("_", " ")] = 1
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tier and write its report; 1 when a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -171,8 +149,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args(argv)
     print(f"tier 2, seed {given.seed}", file=sys.stderr)
+    plan = Plan(given.seed, given.orders, given.kills, given.minutes)
     with tempfile.TemporaryDirectory(prefix="volex-tier2-") as directory:
-        report = asyncio.run(run(Plan(given.seed, given.orders, given.kills, given.minutes), Path(directory)))
+        report = asyncio.run(run(plan, Path(directory)))
+    with tempfile.TemporaryDirectory(prefix="volex-disk-") as directory:
+        _add(report, "full_disk", asyncio.run(full_disk.run(given.seed, Path(directory))))
     text = json.dumps(report, indent=2, default=str)
     if given.out is not None:
         given.out.write_text(text + "\n", "utf-8")
