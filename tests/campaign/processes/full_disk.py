@@ -55,12 +55,12 @@ def fill(path: Path) -> None:
 async def run(seed: int, directory: Path) -> dict[str, Any]:
     """Run it; the report says what became of the orders, or why it was not run."""
     if os.geteuid() != 0:
-        return {"not_run": "full disk: only root can mount a small file system"}
+        return {"not_run": ["only root can mount a small file system"]}
     try:
         with small_disk(directory / "data" / "postgres"):
             return await _run(seed, directory)
     except OSError as error:
-        return {"not_run": f"full disk: {error}"}
+        return {"not_run": [str(error)]}
 
 
 async def _run(seed: int, directory: Path) -> dict[str, Any]:

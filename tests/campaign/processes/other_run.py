@@ -22,7 +22,7 @@ from embedded.stack import ALL_PARTS, StackOptions
 from tests.campaign.processes import judge, ledgers
 from tests.campaign.processes.callers import Desk
 from tests.campaign.processes.disturber import Disturber
-from tests.campaign.processes.run import machine
+from tests.campaign.processes.machine import machine
 from tests.campaign.processes.schedule import AGENTS, PRICES, UNIT, Ticket, Trouble
 from tests.campaign.processes.settling import settle
 from tests.faults.floor import live_account, open_stack
@@ -109,10 +109,17 @@ async def _run(seed: int, count: int, options: StackOptions, url: str) -> dict[s
         "trades": len(books.books.traded),
         "kills": dict(disturber.kills),
         "faults": struck,
-        "violations": [*desk.problems, *unsettled, *found],
+        "violations": [*desk.problems, *unsettled, *found, *_exactly_one(count, books)],
         "recovery_s": recovery.get("worker", {}),
         "not_run": disturber.not_run,
     }
+
+
+def _exactly_one(count: int, books: ledgers.Ledgers) -> list[str]:
+    """Every one of these tickets is meant to reach the venue: none may be lost on the way, or denied for an outage."""
+    at_venue, orders = len(books.books.placed), len(books.orders)
+    told = f"{count} tickets became {orders} orders, {at_venue} of them at the venue; denied: {books.denials()}"
+    return [] if count == orders == at_venue else [told]
 
 
 def _kills(load_s: float) -> list[Trouble]:

@@ -6,8 +6,6 @@
 import argparse
 import asyncio
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -18,11 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from tests.campaign.processes import full_disk, judge, ledgers, schedule
+from tests.campaign.processes import full_disk, judge, ledgers, other_run, schedule
 from tests.campaign.processes.callers import Desk
 from tests.campaign.processes.disturber import Disturber
+from tests.campaign.processes.machine import machine
 from tests.campaign.processes.settling import SETTLE_S, WORKERS, settle
 from tests.faults.floor import open_floor
 
@@ -118,25 +115,13 @@ def _unknown(desk: Desk, books: ledgers.Ledgers) -> list[str]:
             if order_id not in books.orders]  # fmt: skip
 
 
-def machine() -> dict[str, Any]:
-    """Return what the figures were taken on."""
-    return {
-        "cpus": os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "load_1m": round(os.getloadavg()[0], 1),
-    }
-
-
 def _add(report: dict[str, Any], name: str, phase: dict[str, Any]) -> None:
     """Add a phase of its own to the report: its violations count like all others."""
     report[name] = phase
     report["violations"] += [f"{name}: {text}" for text in phase.get("violations", ())]
-    if "not_run" in phase:
-        report["not_run"].append(phase["not_run"])
-    else:
-        report["faults"][name.replace("_", " ")] = 1
+    report["not_run"] += [f"{name}: {text}" for text in phase.get("not_run", ())]
+    if phase.get("orders"):
+        report["phases"] = [*report.get("phases", ()), name]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,7 +131,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--orders", type=int, default=3000)
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--other-tickets", type=int, default=500, help="tickets for the second venue")
+    parser.add_argument("--out", "--save", dest="out", type=Path)
     given = parser.parse_args(argv)
     print(f"tier 2, seed {given.seed}", file=sys.stderr)
     plan = Plan(given.seed, given.orders, given.kills, given.minutes)
@@ -154,6 +140,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = asyncio.run(run(plan, Path(directory)))
     with tempfile.TemporaryDirectory(prefix="volex-disk-") as directory:
         _add(report, "full_disk", asyncio.run(full_disk.run(given.seed, Path(directory))))
+    with tempfile.TemporaryDirectory(prefix="volex-other-") as directory:
+        other = asyncio.run(other_run.run(given.seed, given.other_tickets, Path(directory)))
+        _add(report, "second_venue", other)
     text = json.dumps(report, indent=2, default=str)
     if given.out is not None:
         given.out.write_text(text + "\n", "utf-8")
