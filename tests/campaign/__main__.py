@@ -1,10 +1,10 @@
 """`python -m tests.campaign`: run the campaign's tiers, reproduce one episode, or write the report.
 
-    python -m tests.campaign simulate --seed 7 --lives 1000000 --minutes 20 --jobs 2
-    python -m tests.campaign simulate --seed 7 --episode 12 --trace
-    python -m tests.campaign mutants
-    python -m tests.campaign report
-    python -m tests.campaign all
+python -m tests.campaign simulate --seed 7 --lives 1000000 --minutes 20 --jobs 2
+python -m tests.campaign simulate --seed 7 --episode 12 --trace
+python -m tests.campaign mutants
+python -m tests.campaign report
+python -m tests.campaign all
 """
 
 import argparse

@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from temporalio.exceptions import ApplicationError
 
-from domain.identifiers import order_id_from_bytes
+from domain.identifiers import order_id_from_bytes, order_workflow_id
 from domain.order import OrderRequest, OrderSide, OrderTicket, OrderType, TimeInForce
 from tests.campaign.simulation.judge import Life
 from tests.campaign.simulation.quick import quick
-from tests.campaign.simulation.venue import PRICES, STEP
+from tests.campaign.simulation.venue import OPEN, PRICES, STEP
 from tests.campaign.simulation.workflow_runs import WorkflowRun
 from workflows.messages import AmendOrder, CancelOrder, OrderInput, PlaceOrder
 
 if TYPE_CHECKING:
     from tests.campaign.simulation.world import World
 
+GIVE_UP_EVERY_S = 20.0
+"""An order whose attempts took long may come to rest after the others were given up."""
 _SYMBOLS = tuple(PRICES)
 _CANCEL = CancelOrder(requested_by="agent", because="changed its mind")
 _KINDS = (
@@ -126,7 +128,10 @@ class Agents:
         self._update(run, "amend", message, "_check_amend")
 
     def give_up_all(self) -> None:
-        """At the end every order that still rests is canceled by its agent."""
-        for run in list(self.world.temporal.runs.values()):
-            if run.kind.__name__ == "OrderWorkflow" and not run.done:
+        """At the end what still rests at the venue is canceled by its agent; what ended there must end by itself."""
+        for life in self.world.judge.lives.values():
+            request = life.request
+            run = self.world.temporal.runs[order_workflow_id(request.account, request.order_id)]
+            if not run.done and any(placed.status is OPEN for placed in life.placed):
                 run.signal("cancel", _CANCEL)
+        self.world.loop.call_later(GIVE_UP_EVERY_S, self.give_up_all)

@@ -191,8 +191,10 @@ class Judge:
         mine = [placed for placed in life.placed if placed.client_id == client_id]
         if mine and mine[-1].status is not VenueOrderStatus.REJECTED:
             self.violate("I6", order.order_id, f"rejected, and the venue says {mine[-1].status}")
-        elif not mine and client_id not in life.venue.refused and not life.left.keys() <= life.concluded:
-            self.violate("I6", order.order_id, "rejected without a refusal")
+        elif not mine and client_id not in life.venue.refused:
+            open_ends = life.left.keys() - life.concluded - {placed.client_id for placed in life.placed}
+            if open_ends:
+                self.violate("I6", order.order_id, f"rejected without a refusal, {sorted(open_ends)} unproven")
         if order.cum_qty > 0:
             self.violate("I6", order.order_id, f"rejected, and {order.cum_qty} was traded")
 

@@ -23,6 +23,7 @@ class Worker:
     """One process. It is also what an activity finds as its Temporal context: heartbeat and shutdown."""
 
     logger_details: ClassVar[dict[str, Any]] = {}
+    heartbeat_details: ClassVar[tuple[Any, ...]] = ()
 
     def __init__(self, world: "World", number: int, generation: int, skew_s: float) -> None:
         self.world = world
@@ -120,6 +121,10 @@ class Worker:
 
     def heartbeat(self, *details: Any) -> None:
         """Beat: the simulated server looks at the worker itself."""
+
+    def info(self) -> "Worker":
+        """Stand for the activity's `Info`."""
+        return self
 
     @property
     def worker_shutdown_event(self) -> "Worker":
