@@ -18,6 +18,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from activities.feed_activities import FeedActivities, FeedPace, Follower
 from activities.ledger_activities import LedgerActivities
+from activities.ledger_repair import LedgerRepair
 from activities.reconcile_activities import ReconcileActivities
 from activities.venue_activities import VenueActivities
 from credentials import open_credentials
@@ -30,7 +31,7 @@ from observability.logs import set_up_logs
 from observability.metrics import serve
 from settings import Settings, load_settings
 from starter.connection import connect_with
-from starter.feeds import reconcile_soon, start_feed
+from starter.feeds import keep_account_workflows, reconcile_soon, start_feed
 from starter.notifications import TemporalNotifier
 from starter.order_workflows import TemporalOrderWorkflows
 from storage import kill_switch
@@ -38,6 +39,7 @@ from storage.comparison import SqlReconciliationStore
 from storage.database import open_engine
 from storage.order_store import SqlOrderStore
 from storage.paper_store import SqlPaperBook
+from storage.restoring import SqlLedgerRepairStore
 from workflows.account_feed import AccountFeedWorkflow
 from workflows.account_reconciler import AccountReconcilerWorkflow
 from workflows.order_workflow import OrderWorkflow
@@ -72,6 +74,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         for account in served:
             await start_feed(client, account)
             await reconcile_soon(client, account, why=f"{identity} has started")
+        keeping = asyncio.create_task(keep_account_workflows(client, served))
+        stack.callback(keeping.cancel)
         log.info("worker_ready", extra={"identity": identity, "accounts": list(served)})
         if settings.worker.metrics_address is not None:
             serve(settings.worker.metrics_address)
@@ -114,11 +118,13 @@ def _venue_workers(
         open_interval_s=settings.worker.feed_open_interval_ms / 1000,
         idle_interval_s=settings.worker.feed_idle_interval_ms / 1000,
     )
-    feed = FeedActivities(store, exchanges=exchanges, notifier=notifier, pace=pace, clock=clock)
+    carried = TemporalOrderWorkflows(client)
+    repair = LedgerRepair(SqlLedgerRepairStore(engine), workflows=carried, clock=clock)
+    feed = FeedActivities(store, exchanges=exchanges, notifier=notifier, pace=pace, clock=clock, repair=repair)
     reconciler = ReconcileActivities(
         SqlReconciliationStore(engine),
         exchanges=exchanges,
-        workflows=TemporalOrderWorkflows(client),
+        workflows=carried,
         follower=lambda account: Follower(store, exchanges[account], notifier, pace, account),
         interval_s=settings.worker.reconcile_interval_s,
         clock=clock,

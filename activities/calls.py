@@ -52,9 +52,10 @@ class AmendCall(OrderCall):
 
 
 class FollowCall(Frozen):
-    """Argument of `follow_account`."""
+    """Argument of `follow_account`. `beat` is the ledger's count that the stretch before ended with."""
 
     account: str
+    beat: int = 0
 
 
 class Followed(Frozen):
@@ -64,6 +65,7 @@ class Followed(Frozen):
     reports: int
     notices: int
     until: AwareDatetime
+    beat: int = 0
 
 
 class ReconcileCall(Frozen):

@@ -1,9 +1,10 @@
 """Domain error to Temporal failure: the only such translation, and the only place where retry is decided."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -29,9 +30,15 @@ def to_failure(error: ExecutionError) -> ApplicationError:
 
 
 @asynccontextmanager
-async def in_activity() -> AsyncIterator[None]:
-    """Frame of every activity: heartbeats while it runs, and errors of ours leave it translated."""
-    beating = asyncio.create_task(_beat())
+async def in_activity(details: Callable[[], Sequence[Any]] = tuple) -> AsyncIterator[None]:
+    """Frame of every activity: heartbeats while it runs, and errors of ours leave it translated.
+
+    Parameters
+    ----------
+    details
+        What each heartbeat tells Temporal: the activity's next run finds the latest of it.
+    """
+    beating = asyncio.create_task(_beat(details))
     try:
         yield
     except ExecutionError as error:
@@ -40,8 +47,8 @@ async def in_activity() -> AsyncIterator[None]:
         beating.cancel()
 
 
-async def _beat() -> None:
+async def _beat(details: Callable[[], Sequence[Any]]) -> None:
     await asyncio.sleep(FIRST_BEAT_AFTER_S)
     while True:
-        activity.heartbeat()
+        activity.heartbeat(*details())
         await asyncio.sleep(HEARTBEAT_INTERVAL_S)

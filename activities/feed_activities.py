@@ -13,7 +13,8 @@ from temporalio import activity
 
 from activities.calls import FollowCall, Followed
 from activities.failures import in_activity
-from domain.errors import ExecutionError, InvalidTransition, UnknownAccount
+from activities.ledger_repair import LedgerRepair
+from domain.errors import ExecutionError, InvalidTransition, StoreUnavailable, UnknownAccount
 from domain.events import Fill
 from domain.lifecycle import OrderStatus
 from domain.numbers import subtract
@@ -29,6 +30,7 @@ RECENT = timedelta(minutes=10)
 """Orders that changed this lately share one read of the symbol's trades; one that rested longer is asked for alone,
 so that a week of other trades is not read again."""
 FAILURE_PAUSE_MAX_S = 30.0
+STORE_PAUSE_MAX_S = 1.0
 
 
 class FeedPace(Frozen):
@@ -51,7 +53,9 @@ class FeedActivities:
         notifier: OrderNotifier,
         pace: FeedPace,
         clock: Callable[[], datetime],
+        repair: LedgerRepair | None = None,
     ) -> None:
+        self._repair = repair
         self._store = store
         self._exchanges = exchanges
         self._notifier = notifier
@@ -61,7 +65,8 @@ class FeedActivities:
     @activity.defn(name="follow_account")
     async def follow_account(self, call: FollowCall) -> Followed:
         """Follow until the stretch is over or the worker shuts down. Weather is waited out, never raised."""
-        async with in_activity():
+        beat = _LedgerBeat(call.beat)
+        async with in_activity(beat.told):
             if call.account not in self._exchanges:
                 raise UnknownAccount(f"this worker does not serve account {call.account!r}")
             follower = Follower(self._store, self._exchanges[call.account], self._notifier, self._pace, call.account)
@@ -71,10 +76,12 @@ class FeedActivities:
             try:
                 while self._clock() < until and not shutdown.done():
                     try:
+                        if self._repair is not None:
+                            beat.count = await self._repair.keep(call.account, known=beat.count)
                         await follower.round(self._clock())
                         pause_s = self._pace.open_interval_s
                     except ExecutionError as error:
-                        pause_s = min(max(pause_s * 2, self._pace.open_interval_s), FAILURE_PAUSE_MAX_S)
+                        pause_s = min(max(pause_s * 2, self._pace.open_interval_s), _pause_max_s(error))
                         activity.logger.warning(
                             "feed_round_failed", extra={"account": call.account, "code": error.code, "text": str(error)}
                         )
@@ -82,8 +89,29 @@ class FeedActivities:
             finally:
                 shutdown.cancel()
             return Followed(
-                rounds=follower.rounds, reports=follower.reports, notices=follower.notices, until=self._clock()
+                rounds=follower.rounds,
+                reports=follower.reports,
+                notices=follower.notices,
+                until=self._clock(),
+                beat=beat.count,
             )
+
+
+class _LedgerBeat:
+    """The ledger's count as this feed knows it: from the stretch before, or from the run that died in this one."""
+
+    def __init__(self, known: int) -> None:
+        details = activity.info().heartbeat_details
+        self.count = max(known, int(details[0])) if details else known
+
+    def told(self) -> Sequence[int]:
+        """Return what a heartbeat tells Temporal."""
+        return (self.count,)
+
+
+def _pause_max_s(error: ExecutionError) -> float:
+    """The venue is not asked often while it fails; our own ledger is, for orders wait until it was compared."""
+    return STORE_PAUSE_MAX_S if isinstance(error, StoreUnavailable) else FAILURE_PAUSE_MAX_S
 
 
 class Follower:

@@ -21,6 +21,8 @@ OPEN_AFTER_END = "OPEN_AFTER_END"
 """The venue shows an order as open that has ended in the ledger."""
 BALANCE_MISMATCH = "BALANCE_MISMATCH"
 """The venue's total of an asset is not what it was plus our fills: a deposit, a withdrawal, or a trade not ours."""
+LEDGER_RESTORED = "LEDGER_RESTORED"
+"""The ledger came back without its last facts: a copy of an earlier moment, or a standby that was behind."""
 POSITION_MISMATCH = "POSITION_MISMATCH"
 """A position is not the sum of the account's fills: a defect of ours."""
 
@@ -90,14 +92,39 @@ class ReconciliationStore(Protocol):
         """Record that the account was compared with its venue, as of `began_at`."""
 
 
+class LedgerRepairStore(Protocol):
+    """The ledger when it may have come back from a copy of an earlier moment. Raises `StoreUnavailable`."""
+
+    async def beat(self, account: str, *, known: int) -> int | None:
+        """Count one beat of the account's feed; `None` when the count is behind `known`: the ledger has lost facts."""
+
+    async def recorded_until(self) -> datetime:
+        """Return when the ledger's latest fact was recorded: what came later is lost."""
+
+    async def restore(self, told: Order, *, now: datetime) -> bool:
+        """Write what Temporal remembers of an order beyond the ledger; false when the ledger knows as much."""
+
+    async def doubt_all(self, account: str, *, now: datetime) -> Sequence[str]:
+        """Put every order in doubt of which an attempt may have been sent and forgotten; return their ids."""
+
+    async def accept(self, account: str, *, beat: int, reason: Reason, now: datetime) -> None:
+        """Take the ledger for the truth again, open a case that says what was lost, and await a reconciliation."""
+
+
 class OrderWorkflows(Protocol):
     """The orders as Temporal carries them."""
+
+    async def remembered(self, account: str, *, since: datetime) -> Sequence[Order]:
+        """Return the account's orders as their workflows know them: all that run, and all that ended after `since`."""
 
     async def running(self, account: str) -> Collection[str]:
         """Return the ids of the account's orders with a running workflow. It may lag by a second."""
 
     async def adopt(self, order: Order) -> None:
         """Start a workflow that carries on an order of the ledger, unless one runs."""
+
+    async def reconcile_soon(self, account: str, *, why: str) -> None:
+        """Ask for a reconciliation of the account that begins after this."""
 
 
 def subject_at_venue(report: OrderReport) -> str:

@@ -23,6 +23,7 @@ O8  A trade counts once, and an order ends only when its trades add up (`domain/
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -30,7 +31,7 @@ from typing import Final
 from domain.errors import OrderClosed
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.numbers import subtract
-from domain.order import Order
+from domain.order import Doubt, Order
 from domain.reports import OrderReport, Submission, SubmitOutcome, SubmitVerdict, VenueOrderStatus
 
 
@@ -159,6 +160,46 @@ def subject_of(order: Order, report: OrderReport, about: tuple[int, AttemptState
 def trades_only(report: OrderReport) -> OrderReport:
     """Return a report that says nothing but its trades."""
     return report.model_copy(update={"status": VenueOrderStatus.OPEN, "cum_qty": None})
+
+
+def remembered(told: Order, found: Order | None, *, now: datetime) -> Order | None:
+    """Return what a ledger that lost facts should hold of an order, or `None` when it knows as much as Temporal.
+
+    What had ended without a trade, or was never sent, is taken as Temporal remembers it: the evidence is in its
+    history. Of anything else only the venue can tell: it is in doubt, without the trades that the ledger has lost.
+
+    Parameters
+    ----------
+    told
+        The order as its workflow knows it.
+    found
+        The order as the ledger has it.
+    """
+    if found is not None and found.seq >= told.seq:
+        return None
+    if told.cum_qty == 0 and (told.is_final or told.status is OrderStatus.INITIALIZED):
+        return told
+    traded = found if found is not None else told.model_copy(update=_NOTHING_TRADED)
+    figures = {name: getattr(traded, name) for name in _NOTHING_TRADED}
+    doubt = {
+        "status": told.status if told.status is OrderStatus.INITIALIZED else OrderStatus.IN_DOUBT,
+        "seq": told.seq + 1,
+        "venue_order_id": None,
+        "doubt": Doubt(since=now),
+        "needs_attention": True,
+        "finalized": False,
+        "closed_at": None,
+        "updated_at": now,
+    }
+    return told.model_copy(update={**figures, **doubt})
+
+
+_NOTHING_TRADED: Final = {
+    "cum_qty": Decimal(0),
+    "cum_quote_qty": Decimal(0),
+    "commissions": (),
+    "replaced_qty": Decimal(0),
+}
 
 
 def proves_absence(*, signed_at: datetime, asked_at: datetime, time_fence_s: int | None) -> bool:

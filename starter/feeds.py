@@ -1,14 +1,22 @@
 """One feed and one reconciler per account: whoever comes first starts them, everybody else finds them running."""
 
-from typing import Any
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
 
 from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError
 
 from domain.comparison import Reconciled
 from domain.identifiers import ORDERS_QUEUE, feed_workflow_id, reconciler_workflow_id
 from workflows.messages import FEED_WORKFLOW, RECONCILER_WORKFLOW, FeedInput, ReconcileNow, ReconcilerInput
 from workflows.policies import TASK_TIMEOUT
+
+KEEP_INTERVAL_S: Final = 5.0
+"""Each account's feed and reconciler are started again, if they do not run, at this interval."""
+log = logging.getLogger("volex.starter")
 
 
 async def start_feed(client: Client, account: str) -> None:
@@ -38,6 +46,25 @@ async def reconcile_soon(client: Client, account: str, *, why: str) -> None:
     RPCError
         When Temporal does not answer.
     """
+    await _start_reconciler(client, account, start_signal="reconcile_soon", start_signal_args=[ReconcileNow(why=why)])
+
+
+async def keep_account_workflows(client: Client, accounts: Sequence[str]) -> None:
+    """Start feed and reconciler of each account wherever they do not run, for ever: Temporal may lose its store.
+
+    A reconciler that is started begins by adopting every order of the ledger that no workflow carries.
+    """
+    while True:
+        for account in accounts:
+            await asyncio.sleep(KEEP_INTERVAL_S / len(accounts))
+            try:
+                await start_feed(client, account)
+                await _start_reconciler(client, account)
+            except RPCError as error:
+                log.warning("account_workflows_not_kept", extra={"account": account, "text": str(error)})
+
+
+async def _start_reconciler(client: Client, account: str, **signal: Any) -> None:
     await client.start_workflow(
         RECONCILER_WORKFLOW,
         ReconcilerInput(account=account),
@@ -46,8 +73,7 @@ async def reconcile_soon(client: Client, account: str, *, why: str) -> None:
         task_timeout=TASK_TIMEOUT,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary=f"compares {account} with its venue",
-        start_signal="reconcile_soon",
-        start_signal_args=[ReconcileNow(why=why)],
+        **signal,
     )
 
 

@@ -11,7 +11,7 @@ from domain.lifecycle import OrderEventType, OrderStatus
 from domain.order import Order, OrderRequest, OrderSide
 from domain.ports import Admission
 from domain.risk import AccountTerms, Answer, Decision, Exposure, Validated, balance_denial, check
-from storage import holdings, order_rows
+from storage import continuity, holdings, order_rows
 from storage.kill_switch import reason_for
 from storage.tables import account_states, balances, orders
 
@@ -30,6 +30,7 @@ _LOOK = select(
     .where(account_states.c.account == _ACCOUNT)
     .scalar_subquery()
     .label("reconciled_at"),
+    continuity.unverified(_ACCOUNT).label("unverified"),
     select(balances.c.total - balances.c.reserved)
     .where(balances.c.account == _ACCOUNT, balances.c.asset == bindparam("asset"))
     .scalar_subquery()
@@ -109,6 +110,7 @@ async def _look(
     row = (await connection.execute(_LOOK, key)).one()
     since = terms.reconciled_since
     compared = since is None or (row.reconciled_at is not None and row.reconciled_at >= since)
+    continuity.refuse_if(row.unverified)
     exposure = Exposure(
         kill_reason=row.kill_reason,
         reconciled=compared and row.known_at is not None,

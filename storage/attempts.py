@@ -32,6 +32,10 @@ _LAST_LOOK = text(
       AND NOT EXISTS (
           SELECT FROM kill_switches WHERE scope IN ('global', 'settings', 'account:' || attempts.account)
       )
+      AND NOT EXISTS (
+          SELECT FROM account_states s
+          WHERE s.account = attempts.account AND s.verified_start <> pg_postmaster_start_time()
+      )
     """
 )
 _LATEST = (

@@ -186,6 +186,8 @@ def _after_comparison(
     difference = subtract(total, row.expected)
     if accepted:
         return {"expected": total, "expected_at": asked_at, "difference": None, "differs_since": None}
+    if row.expected_at is None:  # a first comparison, or one after the ledger lost facts
+        return {"expected": total, "expected_at": asked_at}
     if difference == 0:
         return {"difference": None, "differs_since": None} if row.difference is not None else {}
     if row.difference == difference:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from domain.errors import StoreUnavailable
+from storage.continuity import FactsMissing, distrust
 
 T = TypeVar("T")
 
@@ -69,6 +70,10 @@ async def in_transaction(engine: AsyncEngine, work: Callable[[AsyncConnection], 
         try:
             async with engine.begin() as connection:
                 return await work(connection)
+        except FactsMissing as missing:
+            async with engine.begin() as connection:
+                await distrust(connection, missing.account)
+            raise
         except DBAPIError as error:
             state = _sqlstate(error)
             if remaining and (state in _RUN_AGAIN or error.connection_invalidated):

@@ -43,6 +43,15 @@ _RESERVE_MORE = text(
     UPDATE reservations SET amount = amount + :more FROM taken WHERE account = :account AND order_id = :order_id
     """
 )
+_RESERVE_ANEW = text(
+    """
+    WITH lost AS (
+        INSERT INTO reservations (account, order_id, asset, amount, unit_amount)
+        VALUES (:account, :order_id, :asset, :more, :unit_amount) ON CONFLICT DO NOTHING RETURNING 1
+    )
+    UPDATE balances SET reserved = reserved + :more FROM lost WHERE account = :account AND asset = :asset
+    """
+)
 _LOCK_BALANCES = (
     select(
         *(column for column in balances.c if column.name not in ("difference", "differs_since")),
@@ -124,6 +133,19 @@ async def reserve_more(connection: AsyncConnection, order: Order) -> Reservation
         return None
     taken = await connection.execute(_RESERVE_MORE, {**_key(order), "asset": row.asset, "more": more})
     return None if taken.rowcount == 1 else Reservation(asset=row.asset, amount=more)
+
+
+async def restore_reservation(connection: AsyncConnection, order: Order) -> None:
+    """Reserve again for an order whose reservation was lost with the ledger's last facts, whatever is available."""
+    base_asset, quote_asset = order.ticket.symbol.split("/")
+    unit_amount = order.price or ZERO
+    figures = {
+        **_key(order),
+        "asset": quote_asset if order.ticket.side is OrderSide.BUY else base_asset,
+        "more": _needed(order, unit_amount),
+        "unit_amount": unit_amount,
+    }
+    await connection.execute(_RESERVE_ANEW, figures)
 
 
 async def settle(connection: AsyncConnection, order: Order, fills: Sequence[Fill], *, now: datetime) -> None:

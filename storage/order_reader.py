@@ -23,9 +23,7 @@ class SqlOrderReader:
 
     async def order(self, account: str, order_id: str) -> Order:
         """Return the order."""
-        return await in_transaction(
-            self._engine, lambda connection: order_rows.load(connection, account, order_id, lock=False)
-        )
+        return await in_transaction(self._engine, lambda connection: order_rows.look(connection, account, order_id))
 
     async def orders(
         self,
@@ -58,7 +56,7 @@ class SqlOrderReader:
         async def read(connection: AsyncConnection) -> Sequence[Order]:
             found = [Order.model_validate_json(row.document) for row in await connection.execute(query)]
             if before is not None and not found:
-                await order_rows.load(connection, account, before, lock=False)
+                await order_rows.look(connection, account, before)
             return found
 
         return await in_transaction(self._engine, read)

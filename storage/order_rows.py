@@ -10,12 +10,13 @@ from domain.errors import OrderNotFound
 from domain.events import OrderEvent
 from domain.lifecycle import AT_VENUE
 from domain.order import Order
+from storage import continuity
 from storage.tables import orders
 
 _FIND = select(orders.c.document).where(
     orders.c.account == bindparam("account"), orders.c.order_id == bindparam("order_id")
 )
-_LOCK = _FIND.with_for_update()
+_LOCK = _FIND.add_columns(continuity.unverified(bindparam("account")).label("unverified")).with_for_update()
 _INSERT_FACTS = """
     INSERT INTO order_events (account, order_id, seq, event_type, document, evidence)
     SELECT :account, :order_id, fact.seq, fact.event_type, fact.document::jsonb, fact.evidence::jsonb
@@ -41,15 +42,38 @@ def document(model: Order | OrderEvent) -> str:
 
 
 async def find(connection: AsyncConnection, account: str, order_id: str, *, lock: bool = False) -> Order | None:
-    """Return the order, or `None`; with `lock`, nobody else changes it until the transaction ends."""
+    """Return the order, or `None`; with `lock`, nobody else changes it until the transaction ends.
+
+    With `lock` also raises `StoreUnavailable` while the ledger may have lost facts (`storage/continuity.py`).
+    """
     key = {"account": account, "order_id": order_id}
     row = (await connection.execute(_LOCK if lock else _FIND, key)).first()
+    if lock and row is not None:
+        continuity.refuse_if(row.unverified)
+    return Order.model_validate_json(row.document) if row is not None else None
+
+
+async def find_unverified(connection: AsyncConnection, account: str, order_id: str) -> Order | None:
+    """Return the order under lock, or `None`, also from a ledger that may have lost facts: for its repair alone."""
+    row = (await connection.execute(_LOCK, {"account": account, "order_id": order_id})).first()
     return Order.model_validate_json(row.document) if row is not None else None
 
 
 async def load(connection: AsyncConnection, account: str, order_id: str, *, lock: bool = True) -> Order:
-    """Return the order. Raises `OrderNotFound`."""
+    """Return an order that is known to be recorded; with `lock`, nobody else changes it until the transaction ends.
+
+    Raises `StoreUnavailable` while the ledger may have lost facts (`storage/continuity.py`), and for an order that is
+    missing: who asks has been told that it was recorded.
+    """
     order = await find(connection, account, order_id, lock=lock)
+    if order is None:
+        raise continuity.FactsMissing(account, order_id)
+    return order
+
+
+async def look(connection: AsyncConnection, account: str, order_id: str) -> Order:
+    """Return an order that somebody names. Raises `OrderNotFound`."""
+    order = await find(connection, account, order_id)
     if order is None:
         raise OrderNotFound(f"account {account} has no order {order_id}")
     return order

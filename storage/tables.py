@@ -183,6 +183,8 @@ account_states = Table(
     Column("account", Text, primary_key=True),
     _time("balances_at", nullable=True),
     _time("reconciled_at", nullable=True),
+    Column("beat", BigInteger, nullable=False, server_default="0"),
+    _time("verified_start", nullable=True),
 )
 
 kill_switches = Table(

@@ -17,14 +17,16 @@ class AccountFeedWorkflow:
     @workflow.run
     async def run(self, start: FeedInput) -> None:
         """Follow the account in stretches; continue as new before the history grows."""
+        beat = start.beat
         for stretch in range(policies.FOLLOW_STRETCHES):
-            await workflow.execute_activity_method(
+            followed = await workflow.execute_activity_method(
                 FeedActivities.follow_account,
-                FollowCall(account=start.account),
+                FollowCall(account=start.account, beat=beat),
                 task_queue=venue_queue(start.account),
                 start_to_close_timeout=policies.FOLLOW_TIMEOUT,
                 heartbeat_timeout=policies.FOLLOW_HEARTBEAT_TIMEOUT,
                 retry_policy=policies.FOLLOW_RETRY,
                 summary=f"follow all orders of {start.account}, stretch {stretch + 1}",
             )
-        workflow.continue_as_new(start)
+            beat = max(beat, followed.beat)
+        workflow.continue_as_new(start.model_copy(update={"beat": beat}))

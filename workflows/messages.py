@@ -83,9 +83,10 @@ class ReconcileNow(Frozen):
 
 
 class FeedInput(Frozen):
-    """What an account's feed starts with."""
+    """What an account's feed starts with. `beat` is the ledger's count as the feed before it knew it."""
 
     account: str
+    beat: int = 0
 
 
 __all__ = [

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from domain.errors import OrderClosed, OrderNotFound
+from domain.errors import OrderClosed, StoreUnavailable
 from domain.identifiers import derive_client_order_id
 from domain.instrument import deny
 from domain.lifecycle import OrderEventType, OrderStatus
@@ -147,8 +147,8 @@ async def test_order_that_was_asked_to_cancel_or_is_final_opens_no_attempt(life:
         await store.open_attempt(ACCOUNT, request.order_id, worker="w", now=NOW)
 
 
-async def test_unknown_order_is_not_found(store: SqlOrderStore) -> None:
-    with pytest.raises(OrderNotFound):
+async def test_order_that_was_recorded_and_is_gone_stops_the_account(store: SqlOrderStore) -> None:
+    with pytest.raises(StoreUnavailable):
         await store.open_attempt(ACCOUNT, "a" * 16, worker="w", now=NOW)
     assert await store.current_attempt(ACCOUNT, "a" * 16) is None
 
