@@ -1,7 +1,7 @@
 """The verdict on a run: every promise held against what is on record at the venue. Returns all that is wrong."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -138,24 +138,30 @@ def _never_placed(
 
 
 def recovery(ledgers: Ledgers, killed_at: Sequence[tuple[datetime, str]]) -> dict[str, dict[str, float]]:
-    """Return, by kind of kill, the seconds until the orders in flight had moved on: p50, p95, max over the kills.
+    """Return, by kind of kill, the seconds until the orders in flight had moved on: p50, p95, max.
 
+    Over the kills: until the last of its orders had moved. "each order": over all orders and kills of workers. The
+    next kills come before that and are part of it: a figure for one kill alone is the benchmark's.
     In flight is an order whose next step was a worker's to take: admitted and not sent, sent and not answered, ended
-    and not persisted. Orders in doubt are not: they wait for the venue's fence by intention.
+    and not persisted. Orders in doubt are not: they wait for the venue's fence by intention. Neither are sends that
+    the venue itself kept waiting.
     """
-    spans = [span for order in ledgers.orders.values() for span in _in_flight(order)]
+    waiting = {entry["newClientOrderId"] for entry in ledgers.books.posts if entry.get("fault") in ("hang", "delay")}
+    spans = [span for order in ledgers.orders.values() for span in _in_flight(order, waiting)]
     took: dict[str, list[float]] = defaultdict(list)
     for killed, kind in killed_at:
         moved = [until for since, until in spans if since <= killed < until]
         if moved:
             took[kind].append((max(moved) - killed).total_seconds())
+        if kind == "worker":
+            took["worker, each order"] += [(until - killed).total_seconds() for until in moved]
     return {kind: spread(values) for kind, values in took.items()}
 
 
-def _in_flight(order: OrderRecord) -> Iterator[tuple[datetime, datetime]]:
+def _in_flight(order: OrderRecord, waiting: Collection[str]) -> Iterator[tuple[datetime, datetime]]:
     for fact, following in pairwise(order.facts):
-        moving = fact.kind in MOVES or (following.kind == "FINALIZED")
-        if moving:
+        moving = fact.kind in MOVES or following.kind == "FINALIZED"
+        if moving and fact.document.get("client_order_id") not in waiting:
             yield fact.recorded_at.astimezone(UTC), following.recorded_at.astimezone(UTC)
 
 
@@ -164,4 +170,4 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     ordered = sorted(values)
     p95 = ordered[-(-len(ordered) * 95 // 100) - 1]
     figures = {"p50": ordered[len(ordered) // 2], "p95": p95, "max": ordered[-1]}
-    return {name: round(value, 3) for name, value in figures.items()} | {"kills": len(ordered)}
+    return {name: round(value, 3) for name, value in figures.items()} | {"n": len(ordered)}

@@ -162,4 +162,5 @@ def test_recovery_is_measured_from_the_kill_to_the_last_order_in_flight() -> Non
     ledgers = _ledgers(_honest())
     killed = [(START + timedelta(seconds=2.5), "worker"), (START + timedelta(seconds=90), "worker")]
     # At 2.5 s orders a, b and c are sent and not answered; all have moved at 3 s. At 90 s nothing is in flight.
-    assert recovery(ledgers, killed) == {"worker": {"p50": 0.5, "p95": 0.5, "max": 0.5, "kills": 1}}
+    took = {"p50": 0.5, "p95": 0.5, "max": 0.5}
+    assert recovery(ledgers, killed) == {"worker": {**took, "n": 1}, "worker, each order": {**took, "n": 3}}
