@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.comparison import BALANCE_MISMATCH, orphan
+from domain.events import Fill
 from domain.lifecycle import OrderStatus
 from domain.reconciliation import OWED_FOR_S, TRADES_MISSING
 from domain.reports import VenueOrderStatus
@@ -87,9 +88,9 @@ async def test_trades_that_stay_away_are_a_case_and_conclude_nothing(life: Life,
     order = await life.resting()
     says_more = make_report(status=VenueOrderStatus.CANCELED, cum_qty=Decimal("0.05"))
 
-    async def look(after_s: float, *trades: object) -> OrderStatus:
+    async def look(after_s: float, *trades: Fill) -> OrderStatus:
         now = NOW + timedelta(seconds=after_s)
-        notice = await life.store.record_report(ACCOUNT, order.order_id, says_more, trades=trades, now=now)  # type: ignore[arg-type]
+        notice = await life.store.record_report(ACCOUNT, order.order_id, says_more, trades=trades, now=now)
         return notice.order.status
 
     assert await look(0) is OrderStatus.ACCEPTED
