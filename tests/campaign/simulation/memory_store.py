@@ -207,6 +207,8 @@ class MemoryOrderStore(MemoryJournal):
     ) -> Belief:
         before = row.order
         order_id = before.order_id
+        fresh = [event.fill for event in belief.events if event.fill is not None]
+        book.add_fills(row, fresh)
         after = reconciliation.with_owed(belief.order, settled=belief.settled, now=now)
         no_longer_owed = before.owed_since is not None and belief.settled
         if no_longer_owed and book.close_case(order_id, reconciliation.TRADES_MISSING):
@@ -217,8 +219,6 @@ class MemoryOrderStore(MemoryJournal):
                 after = after.model_copy(update={"needs_attention": True})
         if after is not belief.order:
             belief = belief.model_copy(update={"order": after})
-        fresh = [event.fill for event in belief.events if event.fill is not None]
-        book.add_fills(row, fresh)
         if belief.events:
             self._commit(book, row, before, after, belief.events, notify=notify)
         else:
