@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.campaign.simulation.world import World
 
 ZERO = Decimal(0)
-ATTEMPTS_MAX = 12
+ATTEMPTS_MAX = 9
 FOLD_EVERY = 5
 """Every so many orders, all facts are applied anew and the result is compared: it is the dearest of the checks."""
 _WINDOW = timedelta(seconds=RECV_WINDOW_S)
@@ -66,11 +66,13 @@ class Judge:
         self.lives: dict[str, Life] = {}
         self.violations: list[Violation] = []
         self.checks = 0
-        self._by_client: dict[str, Life | None] = {}
+        self._by_client: dict[str, Life] = {}
+        self._underived: list[Life] = []
 
     def add(self, life: Life) -> None:
         """Know an intent before anything is sent for it."""
         self.lives[life.request.order_id] = life
+        self._underived.append(life)
 
     def life_of(self, client_id: str) -> Life | None:
         """Return the intent that a client order id belongs to: derived anew, not looked up in our ledger."""
@@ -78,11 +80,11 @@ class Judge:
         if found is not None or not client_id:
             return found
         if client_id not in self._by_client:
-            for order_id, life in self.lives.items():
+            fresh, self._underived = self._underived, []
+            for life in fresh:
                 for attempt in range(2, ATTEMPTS_MAX):
-                    self._by_client[derive_client_order_id(order_id, attempt=attempt)] = life
-            self._by_client.setdefault(client_id, None)
-        return self._by_client[client_id]
+                    self._by_client[derive_client_order_id(life.request.order_id, attempt=attempt)] = life
+        return self._by_client.get(client_id)
 
     def violate(self, invariant: str, order_id: str, text: str) -> None:
         """Write a broken promise down."""

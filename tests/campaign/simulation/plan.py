@@ -19,7 +19,7 @@ class Plan:
     accounts: int = 1
     span_s: float = 45.0
     """Orders come within so many seconds."""
-    kill: float = 0.006
+    kill: float = 0.008
     """At each point where a worker can die."""
     stop: float = 0.0006
     both: float = 0.1
