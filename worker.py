@@ -20,6 +20,7 @@ from activities.feed_activities import FeedActivities, FeedPace, Follower
 from activities.ledger_activities import LedgerActivities
 from activities.ledger_repair import LedgerRepair
 from activities.reconcile_activities import ReconcileActivities
+from activities.resolve_activities import ResolveActivities
 from activities.venue_activities import VenueActivities
 from credentials import open_credentials
 from domain.errors import ConfigurationError, CredentialsUnavailable
@@ -97,7 +98,14 @@ def _orders_worker(
         client,
         task_queue=ORDERS_QUEUE,
         workflows=[OrderWorkflow, AccountFeedWorkflow, AccountReconcilerWorkflow],
-        activities=[ledger.risk_check, ledger.deny, ledger.request_amend, ledger.end_unsent, ledger.persist],
+        activities=[
+            ledger.risk_check,
+            ledger.risk_check_again,
+            ledger.deny,
+            ledger.request_amend,
+            ledger.end_unsent,
+            ledger.persist,
+        ],
         max_cached_workflows=settings.worker.max_cached_workflows,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),
@@ -114,6 +122,7 @@ def _venue_workers(
     """The steps that touch the venue, on a queue for each account."""
     store, notifier = SqlOrderStore(engine), TemporalNotifier(client)
     venue = VenueActivities(store, exchanges=exchanges, identity=identity, clock=clock)
+    resolving = ResolveActivities(store, exchanges=exchanges, clock=clock)
     pace = FeedPace(
         open_interval_s=settings.worker.feed_open_interval_ms / 1000,
         idle_interval_s=settings.worker.feed_idle_interval_ms / 1000,
@@ -134,6 +143,7 @@ def _venue_workers(
         venue.submit,
         venue.look_up,
         venue.cancel,
+        resolving.resolve,
         feed.follow_account,
         reconciler.reconcile_account,
     ]

@@ -2,6 +2,7 @@
 
 from pydantic import AwareDatetime
 
+from domain.decisions import Decision
 from domain.events import Reason
 from domain.lifecycle import OrderEventType
 from domain.numbers import Price, Quantity
@@ -34,6 +35,12 @@ class CancelCall(OrderCall):
     """Argument of `cancel`. Without a reason only the present attempt is taken back, to be replaced."""
 
     reason: Reason | None = None
+
+
+class ResolveCall(OrderCall):
+    """Argument of `resolve`."""
+
+    decision: Decision
 
 
 class EndCall(OrderCall):

@@ -8,9 +8,10 @@ from temporalio import activity
 from activities.calls import AmendCall, DenyCall, EndCall, OrderCall, RiskCall
 from activities.failures import in_activity
 from domain.errors import UnknownAccount
+from domain.events import Reason
 from domain.order import Order
 from domain.ports import Admission, OrderStore
-from domain.risk import AccountTerms, Answer
+from domain.risk import AccountTerms, Answer, check_again
 from observability import metrics
 
 
@@ -40,6 +41,18 @@ class LedgerActivities:
                 ticket = call.request.ticket
                 metrics.ORDERS_PLACED.labels(call.request.account, ticket.side, ticket.order_type).inc()
             return admission
+
+    @activity.defn(name="risk_check_again")
+    async def risk_check_again(self, call: RiskCall) -> Reason | None:
+        """Say why what is left of an order must not be sent anew, at today's price; `None` when it may."""
+        async with in_activity():
+            request = call.request
+            return check_again(
+                request.ticket,
+                call.validated,
+                limits=self._terms_of(request.account).limits,
+                reservation=await self._store.reserved(request.account, request.order_id),
+            )
 
     @activity.defn(name="deny")
     async def deny(self, call: DenyCall) -> Order:

@@ -145,6 +145,8 @@ class VenueActivities:
         notice = await self._store.record_report(
             order.account, order.order_id, report, trades=trades, now=self._clock()
         )
+        if order.status is OrderStatus.IN_DOUBT and notice.order.status is not OrderStatus.IN_DOUBT:
+            metrics.DOUBTS_ENDED.labels(order.account, "found").inc()
         await self._store.mark_notified(order.account, [notice])
         return notice.order
 
@@ -156,8 +158,11 @@ class VenueActivities:
             outcome = SubmitOutcome(verdict=SubmitVerdict.UNKNOWN, reason=reason)
             order = await self._store.record_outcome(attempt, outcome, now=self._clock())
         proven = proves_absence(signed_at=attempt.signed_at, asked_at=asked_at, time_fence_s=fence_s)
-        if order.status is not OrderStatus.IN_DOUBT or not proven:
+        if order.status is not OrderStatus.IN_DOUBT:
             return order
+        if not proven:
+            fence_ends_at = attempt.signed_at + timedelta(seconds=fence_s) if fence_s is not None else None
+            return await self._store.record_look(attempt, looked_at=asked_at, fence_ends_at=fence_ends_at)
         reason = deny(
             "NEVER_PLACED",
             "the venue's time fence has passed and it has no such order",
@@ -165,7 +170,10 @@ class VenueActivities:
             asked_at=asked_at.isoformat(),
             time_fence_s=str(fence_s),
         )
-        return await self._store.record_never_placed(attempt, reason=reason, now=self._clock())
+        order = await self._store.record_never_placed(attempt, reason=reason, now=self._clock())
+        if order.never_placed:
+            metrics.DOUBTS_ENDED.labels(order.account, "never_placed").inc()
+        return order
 
     async def _reference_price(self, exchange: Exchange, request: OrderRequest) -> Decimal | None:
         """Return what a market order would trade at: from the ticker, or from the book where there is no ticker."""

@@ -271,7 +271,7 @@ def _in_doubt(order: Order, event: OrderEvent) -> Mapping[str, object]:
 
 
 def _never_placed(order: Order, event: OrderEvent) -> Mapping[str, object]:
-    return {"never_placed": True}
+    return {"never_placed": True, "needs_attention": False}
 
 
 def _finalized(order: Order, event: OrderEvent) -> Mapping[str, object]:

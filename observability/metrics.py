@@ -31,6 +31,17 @@ ORDERS_ADOPTED: Final = Counter(
 CASES_OPENED: Final = Counter(
     "volex_cases_opened_total", "Matters that need a person", ["account", "code"], registry=REGISTRY
 )
+OLDEST_DOUBT_AGE: Final = Gauge(
+    "volex_oldest_doubt_age_seconds", "Seconds that the longest doubt lasts so far; 0 without any", ["account"],
+    registry=REGISTRY,
+)  # fmt: skip
+DOUBTS_ENDED: Final = Counter(
+    "volex_doubts_ended_total", "Doubts by how they ended: found, never_placed, decided_by_person",
+    ["account", "ending"], registry=REGISTRY,
+)  # fmt: skip
+ALERTS: Final = Counter(
+    "volex_alerts_total", "Matters that were told to people", ["account", "code"], registry=REGISTRY
+)
 VENUE_REQUESTS: Final = Counter(
     "volex_venue_requests_total", "Requests to a venue", ["account", "call", "outcome"], registry=REGISTRY
 )

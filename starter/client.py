@@ -12,7 +12,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, Self
-from uuid import uuid4
 
 from temporalio.client import (
     Client,
@@ -23,25 +22,22 @@ from temporalio.client import (
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
-from domain.errors import ExecutionError, IdempotencyConflict, OrderClosed, OrderNotFound
+from domain.errors import ExecutionError, IdempotencyConflict, OrderNotFound
 from domain.identifiers import derive_order_id, order_id_from_bytes
 from domain.lifecycle import OrderStatus
-from domain.numbers import Price, Quantity
 from domain.order import Order, OrderRequest, OrderTicket
-from domain.ports import Notice, OrderReader
+from domain.ports import OrderReader
 from settings import Settings
 from starter.bounded import repeated, within
+from starter.changing import OrderChanging
 from starter.connection import connect_temporal, connect_with
 from starter.failures import EngineUnavailable, to_domain_error
-from starter.notifications import TemporalNotifier
 from starter.order_start import start_options
-from starter.reading import OrderReading, view_of
+from starter.reading import view_of
 from workflows.messages import (
     ORDER_WORKFLOW,
-    AmendOrder,
-    CancelOrder,
     OrderInput,
     OrderResult,
     OrderView,
@@ -59,7 +55,7 @@ CANCEL_WINDOW_S: Final = 20
 RESULT_TIMEOUT_S: Final = 5.0
 
 
-class ExecutionClient(OrderReading):
+class ExecutionClient(OrderChanging):
     """Orders over one connection to Temporal. Share one per process; it has no state of its own.
 
     Parameters
@@ -239,104 +235,6 @@ class ExecutionClient(OrderReading):
                 numbers={"order_id": request.order_id},
                 advice="Look the order up by its id, or repeat the request with the same Idempotency-Key.",
             ) from error
-
-    # Changing.
-
-    async def cancel_order(
-        self,
-        order_id: str,
-        *,
-        account: str,
-        requested_by: str = "anonymous",
-        because: str = "asked for",
-        timeout_s: float = CHANGE_TIMEOUT_S,
-    ) -> OrderView:
-        """Cancel, and return what came of it: canceled, filled before, or still on its way when the time is over.
-
-        Raises
-        ------
-        OrderNotFound, OrderClosed
-            When there is no such order, or it has ended before.
-        EngineUnavailable
-            When Temporal does not answer.
-        """
-        window = int(time.time() // CANCEL_WINDOW_S)
-        message = CancelOrder(requested_by=requested_by, because=because)
-        return await self._change(
-            "request_cancel", message, account, order_id, update_id=f"cancel-{window}", timeout_s=timeout_s
-        )
-
-    async def amend_order(
-        self,
-        order_id: str,
-        *,
-        account: str,
-        quantity: Quantity | None = None,
-        price: Price | None = None,
-        requested_by: str = "anonymous",
-        timeout_s: float = CHANGE_TIMEOUT_S,
-    ) -> OrderView:
-        """Change a resting limit order's total quantity (base units) or price (quote units per base unit).
-
-        Raises
-        ------
-        OrderNotFound, OrderClosed
-            When there is no such order, or it has ended.
-        NotAmendable
-            When it is no resting limit order, or the figures do not fit; with the numbers.
-        EngineUnavailable
-            When Temporal does not answer.
-        """
-        message = AmendOrder(quantity=quantity, price=price, requested_by=requested_by)
-        return await self._change(
-            "amend", message, account, order_id, update_id=f"amend-{uuid4()}", timeout_s=timeout_s
-        )
-
-    async def _change(
-        self,
-        update: str,
-        message: CancelOrder | AmendOrder,
-        account: str,
-        order_id: str,
-        *,
-        update_id: str,
-        timeout_s: float,
-    ) -> OrderView:
-        deadline = time.monotonic() + timeout_s
-        handle = self._handle(account, order_id)
-
-        async def once(left: timedelta) -> OrderView:
-            view: OrderView = await handle.execute_update(
-                update, message, id=update_id, result_type=OrderView, rpc_timeout=left
-            )
-            return view
-
-        await self._refuse_if_ended(account, order_id)
-        for adopts in (True, False):
-            try:
-                return await repeated(once, max(deadline - time.monotonic(), 1))
-            except WorkflowUpdateFailedError as error:
-                raise to_domain_error(error) from error
-            except TimeoutError:
-                break
-            except RPCError as error:
-                if error.status is not RPCStatusCode.NOT_FOUND:
-                    raise to_domain_error(error) from error
-                order = await self._refuse_if_ended(account, order_id)
-                if order is None or not adopts:
-                    raise OrderClosed(f"the workflow of order {order_id} has ended") from error
-                # Somebody ended the workflow of an order that lives on: another one takes the order over.
-                await TemporalNotifier(self._client).notify(Notice(order=order))
-        return await self.get_order(order_id, account=account)
-
-    async def _refuse_if_ended(self, account: str, order_id: str) -> Order | None:
-        order = (await self.get_order(order_id, account=account)).order
-        if order is not None and order.is_final:
-            raise OrderClosed(
-                f"the order is {order.status}: nothing is left to change",
-                numbers={"order_id": order_id, "status": order.status},
-            )
-        return order
 
 
 def new_request(

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from domain.decisions import Decision, Ending
 from domain.numbers import Price, Quantity
 from domain.order import Frozen, Order, OrderRequest
 from domain.ports import Notice
@@ -54,6 +55,10 @@ class AmendOrder(Frozen):
     requested_by: str = "anonymous"
 
 
+class ResolveOrder(Decision):
+    """Argument of the update `resolve`: the venue's order id, or that it was never placed; why, and who says so."""
+
+
 class OrderView(Frozen):
     """What an order's workflow shows. `order` is `None` while nothing is recorded yet."""
 
@@ -62,6 +67,14 @@ class OrderView(Frozen):
     workflow_id: str
     stage: Stage
     order: Order | None
+
+
+class ResolveAnswer(Frozen):
+    """What came of a person's decision, in a sentence too, and the order after it."""
+
+    view: OrderView
+    ending: Ending
+    told: str
 
 
 class OrderResult(Frozen):
@@ -100,5 +113,7 @@ __all__ = [
     "PlaceOrder",
     "ReconcileNow",
     "ReconcilerInput",
+    "ResolveAnswer",
+    "ResolveOrder",
     "Stage",
 ]

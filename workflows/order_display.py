@@ -1,5 +1,8 @@
 """What people see of an order in the Web UI: summaries of steps and the details page, as markdown."""
 
+from datetime import UTC, datetime
+
+from domain.lifecycle import OrderStatus
 from domain.numbers import plain
 from domain.order import Order, OrderTicket
 
@@ -10,6 +13,45 @@ SUMMARY_LENGTH_MAX = 200
 def step_summary(ticket: OrderTicket, *, note: str = "") -> str:
     """Say in business nouns what a step is about: `SELL 0.1 BTC/USDT @ 61250 LIMIT GTC, attempt 2`."""
     return f"{ticket.summary()}{', ' + note if note else ''}"[:SUMMARY_LENGTH_MAX]
+
+
+def next_in_doubt(order: Order) -> str | None:
+    """Say what comes next for an order in doubt, as a sentence; `None` for every other."""
+    doubt = order.doubt
+    if order.status is not OrderStatus.IN_DOUBT or doubt is None or doubt.last_looked_at is None:
+        return "the venue is asked for it" if order.status is OrderStatus.IN_DOUBT else None
+    if doubt.fence_ends_at is not None:
+        return f"the venue is asked again; what it does not show after {_moment(doubt.fence_ends_at)} was never placed"
+    return f"the venue is asked again; a person decides: {resolve_command(order)}"
+
+
+def resolve_command(order: Order) -> str:
+    """Return the command by which a person decides on the order."""
+    return (
+        f"volex order resolve {order.order_id} --account {order.account} --placed VENUE_ORDER_ID | --never-placed "
+        '--because "WHY"'
+    )
+
+
+def _doubt_rows(order: Order) -> list[tuple[str, str]]:
+    """Say since when, what was asked, when absence is proof, and what a person can do."""
+    doubt = order.doubt
+    if order.status is not OrderStatus.IN_DOUBT or doubt is None:
+        return []
+    looked, fence = doubt.last_looked_at, doubt.fence_ends_at
+    asked = f"for {order.client_order_id}, last at {_moment(looked)}: not there" if looked else "no whole answer yet"
+    proof = "never on this venue, it has no time fence" if looked else "not known yet"
+    return [
+        ("in doubt since", _moment(doubt.since)),
+        ("the venue was asked", asked),
+        ("absence is proof", f"from {_moment(fence)}" if fence else proof),
+        ("a person can decide", f"`{resolve_command(order)}`".replace("|", "or")),
+        *([("cancel", "asked for; carried out once the order is known")] if order.cancel_requested else []),
+    ]
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def details(order: Order, *, stage: str, waiting_for: str) -> str:
@@ -25,6 +67,7 @@ def details(order: Order, *, stage: str, waiting_for: str) -> str:
         ("venue order id", order.venue_order_id or "not known yet"),
         ("mode", order.mode),
         ("attempt", str(order.attempt)),
+        *_doubt_rows(order),
         ("next", waiting_for),
     ]
     if order.reason is not None:

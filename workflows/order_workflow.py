@@ -9,12 +9,11 @@ from temporalio.common import SearchAttributeUpdate
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from domain.errors import IdempotencyConflict, NotAmendable, OrderClosed, VenueUnavailable
+    from domain.errors import NotAmendable, VenueUnavailable
     from domain.events import Reason
-    from domain.identifiers import order_workflow_id
     from domain.instrument import deny
-    from domain.lifecycle import AMENDABLE, OrderEventType, OrderStatus
-    from domain.order import Order, OrderType, TimeInForce
+    from domain.lifecycle import OrderEventType, OrderStatus
+    from domain.order import OnNeverPlaced, Order, OrderType, TimeInForce
     from domain.reconciliation import DEADLINE_REACHED
     from domain.risk import Answer, Validated
     from workflows import policies, search_attributes, steps
@@ -22,30 +21,25 @@ with workflow.unsafe.imports_passed_through():
         ORDER_WORKFLOW,
         AmendOrder,
         CancelOrder,
-        Notice,
         OrderInput,
         OrderResult,
-        OrderView,
-        PlaceOrder,
         Stage,
     )
     from workflows.order_display import details
+    from workflows.order_requests import OrderRequests
 
-_UNANSWERED = (OrderStatus.INITIALIZED, OrderStatus.SUBMITTED)
+RECHECKED = "revalidate-before-resubmit"
+CANCEL_ON_RECORD = "record-cancel-in-doubt"
+"""Patches: orders that were under way before them go on as they began."""
 
 
 @workflow.defn(name=ORDER_WORKFLOW)
-class OrderWorkflow:
+class OrderWorkflow(OrderRequests):
     """The durable life of one order: validate, risk-check, submit, poll-fill, persist."""
 
     @workflow.init
     def __init__(self, start: OrderInput) -> None:
-        self._request = start.request
-        self._order: Order | None = start.adopt
-        self._stage = Stage.POLL_FILL if start.adopt else Stage.VALIDATE
-        self._cancel: Reason | None = None
-        self._amend: AmendOrder | None = None
-        self._amend_refusal: ApplicationError | None = None
+        super().__init__(start)
         self._pause: timedelta | None = None
         self._shown: tuple[OrderStatus, str | None, bool] | None = None
 
@@ -80,8 +74,7 @@ class OrderWorkflow:
         try:
             return await steps.validate(self._request)
         except ActivityError as error:
-            text = f"the venue's rules could not be read in time: {error.cause or error}"
-            return Reason(code=VenueUnavailable.code, text=text[:300])
+            return _no_rules(error)
 
     async def _risk_check(self, validated: Validated | Reason) -> Order:
         """Decide and record. UNAVAILABLE is asked again for a while, then the order is denied: nothing was sent."""
@@ -96,10 +89,13 @@ class OrderWorkflow:
             await workflow.sleep(policies.RISK_RETRY, summary=f"risk_check again: {reason.code}")
         return admission.order
 
-    async def _submit(self, order: Order) -> None:
+    async def _submit(self, order: Order, *, denial: Reason | None = None) -> None:
         """Send the next attempt once; if nothing may be sent any more, end the order."""
         self._stage = Stage.SUBMIT
         ending = self._why_not_submit(order)
+        if ending is None and denial is not None:
+            # What has traded was not rejected: of an amended order only the rest is given up.
+            ending = (OrderEventType.CANCELED if order.cum_qty > 0 else OrderEventType.REJECTED, denial)
         if ending is None:
             self._learn(await steps.submit(order))
         else:
@@ -135,19 +131,45 @@ class OrderWorkflow:
 
     async def _submit_again(self, order: Order) -> None:
         """Nothing of ours is at the venue: after a replaced attempt at once, otherwise after a growing pause."""
+        checked = order.never_placed and workflow.patched(RECHECKED)
+        if checked:
+            self._pause = None  # those of the doubt are over with it
+            gives_up = order.ticket.on_never_placed is OnNeverPlaced.GIVE_UP
+            if gives_up or self._why_not_submit(order) is not None:
+                await self._submit(order, denial=order.reason)
+                return
         if order.attempt and order.reason is not None:
             pause = self._grow_pause(policies.SUBMIT_PAUSE_FIRST, policies.SUBMIT_PAUSE_MAX)
             asked_for = timedelta(seconds=int(order.reason.numbers.get("retry_after_s", "0")))
             pause = max(pause, min(asked_for, policies.RATE_LIMIT_PAUSE_MAX))
             await self._wait_for_change(order, pause, "submit: again after a pause")
-        await self._submit(self._known())
+        order = self._known()
+        denial = None
+        if checked and order.never_placed and self._why_not_submit(order) is None:
+            denial = await self._why_not_anew(order)
+        await self._submit(order, denial=denial)
+
+    async def _why_not_anew(self, order: Order) -> Reason | None:
+        """Check what is left of the order once more, at today's price: time has passed while it was in doubt."""
+        left = {"quantity": order.leaves_qty, "price": order.price}
+        request = self._request.model_copy(update={"ticket": self._request.ticket.model_copy(update=left)})
+        try:
+            validated = await steps.validate(request)
+        except ActivityError as error:
+            return _no_rules(error)
+        return await steps.risk_check_again(request, validated)
 
     async def _resolve(self, order: Order) -> None:
-        """Look for an order whose outcome is not known, until it is found or proven never placed."""
+        """Look for an order whose outcome is not known, until it is found, proven never placed, or decided."""
         self._show("looking for the order at the venue: its outcome is not known")
-        order = self._learn(await steps.look_up(order, why="outcome unknown"))
+        wish = self._cancel if order.status is OrderStatus.IN_DOUBT and not order.cancel_requested else None
+        if wish is not None and workflow.patched(CANCEL_ON_RECORD):
+            order = self._learn(await steps.cancel(order, reason=wish))
+        else:
+            order = self._learn(await steps.look_up(order, why="outcome unknown"))
         if order.status is OrderStatus.IN_DOUBT:
             pause = self._grow_pause(policies.DOUBT_PAUSE_FIRST, policies.DOUBT_PAUSE_MAX)
+            self._tell(f"the venue does not show the order; it is asked again in {pause.total_seconds():g} s")
             await self._wait_for_change(order, pause, "look_up: in doubt, look again")
 
     async def _cancel_at_venue(self, order: Order) -> None:
@@ -212,115 +234,7 @@ class OrderWorkflow:
         self._show("nothing: the order has ended")
         return self._order
 
-    # What callers may send and see.
-
-    @workflow.update(name="place", description="Place the order; answers when the venue has answered")
-    async def place(self, message: PlaceOrder) -> OrderView:
-        """Answer when the venue has answered or, if asked, at the end."""
-        if message.wait_final:
-            await workflow.wait_condition(lambda: self._stage is Stage.DONE)
-        else:
-            await workflow.wait_condition(lambda: self._order is not None and self._order.status not in _UNANSWERED)
-        return self._view()
-
-    @place.validator
-    def _check_place(self, message: PlaceOrder) -> None:
-        if message.request.ticket.fingerprint() != self._request.ticket.fingerprint():
-            raise ApplicationError(
-                f"the key was used for order {self._request.order_id}, with another ticket",
-                {"order_id": self._request.order_id},
-                type=IdempotencyConflict.code,
-                non_retryable=True,
-            )
-
-    @workflow.update(name="request_cancel", description="Cancel the order; answers with what came of it")
-    async def request_cancel(self, message: CancelOrder) -> OrderView:
-        """Cancel, and answer with the venue's final word or, if that takes long, with the state as it is."""
-        self._want_cancel(message)
-        try:
-            await workflow.wait_condition(
-                lambda: self._order is not None and self._order.is_final,
-                timeout=policies.CANCEL_ANSWER_WITHIN,
-                timeout_summary="cancel: answer the caller at the latest",
-            )
-        except TimeoutError:
-            pass
-        return self._view()
-
-    @request_cancel.validator
-    def _check_cancel(self, message: CancelOrder) -> None:
-        self._refuse_if_closed()
-
-    @workflow.update(name="amend", description="Change quantity or price of a resting limit order")
-    async def amend(self, message: AmendOrder) -> OrderView:
-        """Replace the order by one with the new figures, and answer with what came of it."""
-        self._amend, self._amend_refusal = message, None
-        try:
-            await workflow.wait_condition(
-                lambda: self._amend is None and (self._amend_refusal is not None or not self._replacing()),
-                timeout=policies.CANCEL_ANSWER_WITHIN,
-                timeout_summary="amend: answer the caller at the latest",
-            )
-        except TimeoutError:
-            pass
-        if self._amend_refusal is not None:
-            refusal, self._amend_refusal = self._amend_refusal, None
-            raise ApplicationError(refusal.message, *refusal.details, type=refusal.type, non_retryable=True)
-        return self._view()
-
-    @amend.validator
-    def _check_amend(self, message: AmendOrder) -> None:
-        self._refuse_if_closed()
-        order = self._order
-        resting = order is not None and order.status in AMENDABLE and order.ticket.order_type is OrderType.LIMIT
-        if not resting or self._amend is not None:
-            status = order.status if order is not None else "not recorded yet"
-            raise ApplicationError(
-                f"the order is {status}; only a resting limit order can be amended, one amendment at a time",
-                type=NotAmendable.code,
-                non_retryable=True,
-            )
-
-    @workflow.signal(name="cancel", description="Cancel the order, without an answer")
-    def cancel(self, message: CancelOrder) -> None:
-        """Do the same as `request_cancel`, without an answer."""
-        self._want_cancel(message)
-
-    @workflow.signal(name="report", description="What the account's feed learned about this order")
-    def report(self, notice: Notice) -> None:
-        """Take over cumulative truth; what is older than what is known is ignored."""
-        self._learn(notice.order)
-
-    @workflow.query(name="view", description="The order as it stands")
-    def view(self) -> OrderView:
-        """Return the order as it stands."""
-        return self._view()
-
     # Small pieces of the above.
-
-    def _view(self) -> OrderView:
-        request = self._request
-        return OrderView(
-            order_id=request.order_id,
-            account=request.account,
-            workflow_id=order_workflow_id(request.account, request.order_id),
-            stage=self._stage,
-            order=self._order,
-        )
-
-    def _known(self) -> Order:
-        assert self._order is not None, "an order is worked only after it is recorded"
-        return self._order
-
-    def _learn(self, order: Order) -> Order:
-        if self._order is None or order.seq > self._order.seq:
-            self._order = order
-        return self._order
-
-    def _want_cancel(self, message: CancelOrder) -> None:
-        if self._cancel is None:
-            text = f"{message.because} ({message.requested_by})"
-            self._cancel = Reason(code="CANCEL_REQUESTED", text=text[:300])
 
     def _cancel_is_due(self, order: Order) -> bool:
         return self._cancel is not None or order.cancel_requested or self._deadline_passed()
@@ -328,19 +242,6 @@ class OrderWorkflow:
     def _deadline_passed(self) -> bool:
         expires_at = self._request.ticket.expires_at
         return expires_at is not None and workflow.now() >= expires_at
-
-    def _replacing(self) -> bool:
-        order = self._known()
-        return not order.is_final and (order.amend_quantity is not None or order.status in _UNANSWERED)
-
-    def _refuse_if_closed(self) -> None:
-        if self._order is not None and self._order.is_final:
-            raise ApplicationError(
-                f"the order is {self._order.status}: nothing is left to change",
-                {"order_id": self._order.order_id, "status": self._order.status},
-                type=OrderClosed.code,
-                non_retryable=True,
-            )
 
     def _grow_pause(self, first: timedelta, longest: timedelta) -> timedelta:
         self._pause = first if self._pause is None else min(self._pause * 2, longest)
@@ -359,10 +260,14 @@ class OrderWorkflow:
             return False
         return True
 
+    def _tell(self, waiting_for: str) -> None:
+        """Write the details page; no fact and no command."""
+        workflow.set_current_details(details(self._known(), stage=self._stage, waiting_for=waiting_for))
+
     def _show(self, waiting_for: str) -> None:
         """Show the order to people: the details page, and the search attributes where they changed."""
+        self._tell(waiting_for)
         order = self._known()
-        workflow.set_current_details(details(order, stage=self._stage, waiting_for=waiting_for))
         shown = (order.status, order.venue_order_id, order.needs_attention)
         if shown == self._shown:
             return
@@ -375,6 +280,11 @@ class OrderWorkflow:
         if order.venue_order_id is not None:
             updates.append(search_attributes.VENUE_ORDER_ID.value_set(order.venue_order_id))
         workflow.upsert_search_attributes(updates)
+
+
+def _no_rules(failure: ActivityError) -> Reason:
+    text = f"the venue's rules could not be read in time: {failure.cause or failure}"
+    return Reason(code=VenueUnavailable.code, text=text[:300])
 
 
 def _refusal(validated: Validated) -> ApplicationError:

@@ -5,6 +5,8 @@ from typing import Final
 
 from temporalio.common import RetryPolicy
 
+from domain.errors import ClockSkew, RateLimited, StoreUnavailable, VenueUnavailable
+
 TASK_TIMEOUT: Final = timedelta(seconds=3)
 """A workflow task of a dead worker is given to another after this long."""
 
@@ -21,6 +23,20 @@ UNTIL_DONE: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=5)
 )
 """For steps that must happen. They are idempotent, and an outage of ours or theirs must not lose an order."""
+
+UNLESS_THE_VENUE_FAILS: Final = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200),
+    maximum_attempts=3,
+    non_retryable_error_types=[error.code for error in (VenueUnavailable, RateLimited, ClockSkew, StoreUnavailable)],
+)
+"""For what a person waits for: a read that fails is told at once; only a worker that died is replaced."""
+
+RESOLVE_TIMEOUT: Final = timedelta(seconds=15)
+RESOLVE_PATIENCE: Final = timedelta(seconds=18)
+"""How long a person's decision may take to be compared with the venue: below the callers' own patience."""
+
+RESOLVE_ANSWER_WITHIN: Final = timedelta(seconds=5)
+"""How long its answer waits for what follows: the next attempt's answer, or the end."""
 
 VALIDATE_PATIENCE: Final = timedelta(seconds=20)
 """How long `validate` may look for the venue's rules before the order is denied for lack of data: nothing was sent."""

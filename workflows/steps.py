@@ -6,9 +6,11 @@ One function a step, so that `order_workflow.py` reads as a life and not as a li
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.calls import AmendCall, CancelCall, DenyCall, EndCall, OrderCall, RiskCall
+    from activities.calls import AmendCall, CancelCall, DenyCall, EndCall, OrderCall, ResolveCall, RiskCall
     from activities.ledger_activities import LedgerActivities
+    from activities.resolve_activities import ResolveActivities
     from activities.venue_activities import VenueActivities
+    from domain.decisions import Decision, Resolution
     from domain.events import Reason
     from domain.identifiers import venue_queue
     from domain.lifecycle import OrderEventType
@@ -43,6 +45,33 @@ async def risk_check(request: OrderRequest, validated: Validated) -> Admission:
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
         retry_policy=policies.UNTIL_DONE,
         summary=step_summary(request.ticket),
+    )
+
+
+async def risk_check_again(request: OrderRequest, validated: Validated) -> Reason | None:
+    """Ask why what is left, as `request` has it, must not be sent anew; `None` when it may."""
+    return await workflow.execute_activity_method(
+        LedgerActivities.risk_check_again,
+        RiskCall(request=request, validated=validated),
+        start_to_close_timeout=policies.LEDGER_TIMEOUT,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNTIL_DONE,
+        summary=step_summary(request.ticket, note="before it is sent anew"),
+    )
+
+
+async def resolve(order: Order, decision: Decision) -> Resolution:
+    """Compare a person's decision with the venue, and record it. Raises `ActivityError` with the refusal."""
+    decided = f"placed as {decision.placed}" if decision.placed is not None else "never placed"
+    return await workflow.execute_activity_method(
+        ResolveActivities.resolve,
+        ResolveCall(account=order.account, order_id=order.order_id, decision=decision),
+        task_queue=venue_queue(order.account),
+        start_to_close_timeout=policies.RESOLVE_TIMEOUT,
+        schedule_to_close_timeout=policies.RESOLVE_PATIENCE,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNLESS_THE_VENUE_FAILS,
+        summary=step_summary(order.ticket, note=f"{decided}, says {decision.requested_by}"),
     )
 
 
@@ -147,7 +176,9 @@ __all__ = [
     "look_up",
     "persist",
     "request_amend",
+    "resolve",
     "risk_check",
+    "risk_check_again",
     "submit",
     "validate",
 ]

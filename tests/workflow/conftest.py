@@ -1,8 +1,9 @@
 """The order's life on Temporal's time-skipping server, over a real ledger and a scripted venue, with nothing cached."""
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,13 +19,15 @@ from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSki
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Plugin, Worker
 
 from activities.ledger_activities import LedgerActivities
+from activities.resolve_activities import ResolveActivities
 from activities.venue_activities import VenueActivities
 from domain.identifiers import ORDERS_QUEUE, order_workflow_id, venue_queue
-from domain.order import OrderRequest
+from domain.order import Order, OrderRequest
 from domain.reports import Balance
 from storage.order_store import SqlOrderStore
 from tests.factories import Decimal, make_request, make_terms
@@ -59,6 +62,7 @@ class Desk:
     venue: ScriptedExchange
     store: SqlOrderStore
     clock: Clock
+    handles: list[Handle] = field(default_factory=list)
 
     async def place(self, key: str = "key", **ticket: object) -> tuple[OrderView, Handle]:
         """Place an order and return the first answer and the workflow."""
@@ -69,6 +73,15 @@ class Desk:
         said = self.venue.orders[client_order_id or order_id]
         notice = await self.store.record_report(self.account, order_id, said, trades=said.trades, now=self.clock())
         await handle.signal(OrderWorkflow.report, notice)
+
+    async def until(self, handle: Handle, reached: Callable[[Order], bool]) -> Order:
+        """Wait until the order is as wanted."""
+        async with asyncio.timeout(RESULT_WITHIN_S):
+            while True:
+                order = (await handle.query(OrderWorkflow.view)).order
+                if order is not None and reached(order):
+                    return order
+                await asyncio.sleep(0.05)
 
     async def server_time(self) -> datetime:
         """Return the server's time, which other tests may have moved far ahead."""
@@ -104,7 +117,15 @@ class Desk:
             start_workflow_operation=start,
             id=f"place-{request.ticket.fingerprint()[:16]}",
         )
-        return view, await start.workflow_handle()
+        handle = await start.workflow_handle()
+        self.handles.append(handle)
+        return view, handle
+
+    async def clear(self) -> None:
+        """End what still runs: its timers would keep the server's time from being skipped in the tests that follow."""
+        for handle in self.handles:
+            with contextlib.suppress(RPCError):
+                await handle.terminate("the test is over")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -128,6 +149,7 @@ async def desk(time_skipping: WorkflowEnvironment, store: SqlOrderStore) -> Asyn
     """A desk of the test's own account, with 10,000 USDT and a tenth of a bitcoin."""
     async with open_desk(time_skipping.client, store, plugins=[volex_plugin()]) as opened:
         yield opened
+        await opened.clear()
 
 
 @asynccontextmanager
@@ -144,18 +166,26 @@ async def open_desk(
     await store.record_balances(account, balances, asked_at=clock())
     ledger = LedgerActivities(store, terms={account: make_terms(account)}, clock=clock)
     at_venue = VenueActivities(store, exchanges={account: venue}, identity="test", clock=clock)
+    resolving = ResolveActivities(store, exchanges={account: venue}, clock=clock)
     orders = Worker(
         client,
         task_queue=ORDERS_QUEUE,
         workflows=[OrderWorkflow],
-        activities=[ledger.risk_check, ledger.deny, ledger.request_amend, ledger.end_unsent, ledger.persist],
+        activities=[
+            ledger.risk_check,
+            ledger.risk_check_again,
+            ledger.deny,
+            ledger.request_amend,
+            ledger.end_unsent,
+            ledger.persist,
+        ],
         max_cached_workflows=0,
         plugins=plugins,
     )
     queue = Worker(
         client,
         task_queue=venue_queue(account),
-        activities=[at_venue.validate, at_venue.submit, at_venue.look_up, at_venue.cancel],
+        activities=[at_venue.validate, at_venue.submit, at_venue.look_up, at_venue.cancel, resolving.resolve],
         plugins=plugins,
     )
     async with orders, queue:

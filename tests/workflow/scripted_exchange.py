@@ -33,6 +33,11 @@ class ScriptedExchange:
         self.is_down = False
         self.ignores_cancels = 0
         self.fence_s: int | None = 16
+        self.ask = Decimal(100)
+        self.instrument = make_instrument()
+        self.hides_orders = False
+        """Whether a look-up by our id finds nothing, as at a venue that forgets it or has none."""
+        self.before_cancel: Callable[[], object] = lambda: None
         self.posts: list[Submission] = []
         self.cancels: list[OrderRef] = []
         self.orders: dict[str, OrderReport] = {}
@@ -62,7 +67,7 @@ class ScriptedExchange:
 
     async def instruments(self) -> Mapping[str, Instrument]:
         self._check()
-        return {"BTC/USDT": make_instrument()}
+        return {"BTC/USDT": self.instrument}
 
     async def submit(self, submission: Submission, *, last_look: LastLook) -> SubmitOutcome:
         if not await last_look():
@@ -73,6 +78,7 @@ class ScriptedExchange:
     async def cancel(self, ref: OrderRef) -> Reason | None:
         self._check()
         self.cancels.append(ref)
+        self.before_cancel()
         report = self.orders[ref.client_order_id]
         if self.ignores_cancels:
             self.ignores_cancels -= 1
@@ -83,7 +89,9 @@ class ScriptedExchange:
 
     async def fetch_order(self, ref: OrderRef) -> OrderReport | None:
         self._check()
-        return self.orders.get(ref.client_order_id)
+        if ref.venue_order_id is not None:
+            return next((r for r in self.orders.values() if r.venue_order_id == ref.venue_order_id), None)
+        return None if self.hides_orders else self.orders.get(ref.client_order_id)
 
     async def fetch_open_orders(self, symbols: Collection[str] | None = None) -> Sequence[OrderReport]:
         self._check()
@@ -95,7 +103,7 @@ class ScriptedExchange:
 
     async def fetch_order_trades(self, ref: OrderRef, *, since: datetime) -> Sequence[Fill]:
         self._check()
-        return self.orders[ref.client_order_id].trades
+        return [t for r in self.orders.values() if r.venue_order_id == ref.venue_order_id for t in r.trades]
 
     async def fetch_balances(self) -> Sequence[Balance]:
         self._check()
@@ -103,7 +111,7 @@ class ScriptedExchange:
 
     async def fetch_ticker(self, symbol: str) -> Ticker:
         self._check()
-        return Ticker(symbol=symbol, bid=Decimal(99), ask=Decimal(100), last=Decimal(100), ts_event=NOW)
+        return Ticker(symbol=symbol, bid=Decimal(99), ask=self.ask, last=Decimal(100), ts_event=NOW)
 
     async def fetch_order_book(self, symbol: str, *, depth: int) -> OrderBook:
         self._check()

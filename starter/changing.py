@@ -1,0 +1,204 @@
+"""Orders that live on: cancel, amend, and decide on one in doubt. Each is an update of the order's workflow."""
+
+import time
+from datetime import timedelta
+from typing import Final, TypeVar
+from uuid import uuid4
+
+from pydantic import ValidationError
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from domain.errors import InvalidRequest, OrderClosed
+from domain.numbers import Price, Quantity
+from domain.order import Order
+from domain.ports import Notice
+from starter.bounded import repeated
+from starter.failures import EngineUnavailable, to_domain_error
+from starter.notifications import TemporalNotifier
+from starter.reading import OrderReading
+from workflows.messages import AmendOrder, CancelOrder, OrderView, ResolveAnswer, ResolveOrder
+
+CHANGE_TIMEOUT_S: Final = 25.0
+"""Above the workflow's own wait for the venue's final word, so that it is the workflow that answers."""
+CANCEL_WINDOW_S: Final = 20
+"""Cancels of one order within this window are one request: a workflow takes ten updates at a time."""
+Answer = TypeVar("Answer", OrderView, ResolveAnswer)
+
+
+class OrderChanging(OrderReading):
+    """The changing half of `ExecutionClient`."""
+
+    async def cancel_order(
+        self,
+        order_id: str,
+        *,
+        account: str,
+        requested_by: str = "anonymous",
+        because: str = "asked for",
+        timeout_s: float = CHANGE_TIMEOUT_S,
+    ) -> OrderView:
+        """Cancel, and return what came of it: canceled, filled before, or still on its way when the time is over.
+
+        Raises
+        ------
+        OrderNotFound, OrderClosed
+            When there is no such order, or it has ended before.
+        EngineUnavailable
+            When Temporal does not answer.
+        """
+        window = int(time.time() // CANCEL_WINDOW_S)
+        message = CancelOrder(requested_by=requested_by, because=because)
+        return await self._change(
+            "request_cancel", message, account, order_id, update_id=f"cancel-{window}", timeout_s=timeout_s
+        )
+
+    async def amend_order(
+        self,
+        order_id: str,
+        *,
+        account: str,
+        quantity: Quantity | None = None,
+        price: Price | None = None,
+        requested_by: str = "anonymous",
+        timeout_s: float = CHANGE_TIMEOUT_S,
+    ) -> OrderView:
+        """Change a resting limit order's total quantity (base units) or price (quote units per base unit).
+
+        Raises
+        ------
+        OrderNotFound, OrderClosed
+            When there is no such order, or it has ended.
+        NotAmendable
+            When it is no resting limit order, or the figures do not fit; with the numbers.
+        EngineUnavailable
+            When Temporal does not answer.
+        """
+        message = AmendOrder(quantity=quantity, price=price, requested_by=requested_by)
+        return await self._change(
+            "amend", message, account, order_id, update_id=f"amend-{uuid4()}", timeout_s=timeout_s
+        )
+
+    async def resolve_order(
+        self,
+        order_id: str,
+        *,
+        account: str,
+        placed: str | None = None,
+        never_placed: bool = False,
+        because: str,
+        requested_by: str = "anonymous",
+        timeout_s: float = CHANGE_TIMEOUT_S,
+    ) -> ResolveAnswer:
+        """Decide on an order in doubt: it is the venue's order `placed`, or it was `never_placed`; one of the two.
+
+        The venue is asked before it counts. What it shows is adopted; else the ticket's `on_never_placed` follows.
+
+        Parameters
+        ----------
+        because
+            Why, for the record: printable ASCII, 1 to 200 characters.
+
+        Raises
+        ------
+        InvalidRequest
+            When it is not one of the two, or lacks its reason.
+        OrderNotFound, OrderClosed, NotInDoubt
+            When there is nothing to decide.
+        DecisionContradicted
+            When what the venue shows does not fit; with the numbers. Nothing was changed.
+        VenueUnavailable
+            When the venue gave no whole answer. Nothing was changed.
+        EngineUnavailable
+            When Temporal did not answer in time; look at the order then.
+        """
+        message = _decision(placed=placed, never_placed=never_placed, because=because, requested_by=requested_by)
+        try:
+            return await self._updated(
+                "resolve",
+                message,
+                account,
+                order_id,
+                update_id=f"resolve-{uuid4()}",
+                timeout_s=timeout_s,
+                result_type=ResolveAnswer,
+            )
+        except TimeoutError:
+            raise EngineUnavailable(
+                "whether the decision was taken is not known: Temporal did not answer in time",
+                numbers={"order_id": order_id},
+                advice="Look the order up; if it is in doubt still, decide again.",
+            ) from None
+
+    async def _change(
+        self,
+        update: str,
+        message: CancelOrder | AmendOrder,
+        account: str,
+        order_id: str,
+        *,
+        update_id: str,
+        timeout_s: float,
+    ) -> OrderView:
+        """Send an update; when the time is over first, return the order as it stands."""
+        try:
+            return await self._updated(
+                update, message, account, order_id, update_id=update_id, timeout_s=timeout_s, result_type=OrderView
+            )
+        except TimeoutError:
+            return await self.get_order(order_id, account=account)
+
+    async def _updated(
+        self,
+        update: str,
+        message: CancelOrder | AmendOrder | ResolveOrder,
+        account: str,
+        order_id: str,
+        *,
+        update_id: str,
+        timeout_s: float,
+        result_type: type[Answer],
+    ) -> Answer:
+        """Send an update and return its answer. Raises `TimeoutError` when the time is over first."""
+        deadline = time.monotonic() + timeout_s
+        handle = self._handle(account, order_id)
+
+        async def once(left: timedelta) -> Answer:
+            answer: Answer = await handle.execute_update(
+                update, message, id=update_id, result_type=result_type, rpc_timeout=left
+            )
+            return answer
+
+        await self._refuse_if_ended(account, order_id)
+        for adopts in (True, False):
+            try:
+                return await repeated(once, max(deadline - time.monotonic(), 1))
+            except WorkflowUpdateFailedError as error:
+                raise to_domain_error(error) from error
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise to_domain_error(error) from error
+                order = await self._refuse_if_ended(account, order_id)
+                if order is None or not adopts:
+                    raise OrderClosed(f"the workflow of order {order_id} has ended") from error
+                # Somebody ended the workflow of an order that lives on: another one takes the order over.
+                await TemporalNotifier(self._client).notify(Notice(order=order))
+        raise AssertionError("the loop above returns or raises")
+
+    async def _refuse_if_ended(self, account: str, order_id: str) -> Order | None:
+        order = (await self.get_order(order_id, account=account)).order
+        if order is not None and order.is_final:
+            raise OrderClosed(
+                f"the order is {order.status}: nothing is left to change",
+                numbers={"order_id": order_id, "status": order.status},
+            )
+        return order
+
+
+def _decision(**said: object) -> ResolveOrder:
+    try:
+        return ResolveOrder.model_validate(said)
+    except ValidationError as error:
+        found = error.errors()[0]
+        field = ".".join(str(part) for part in found["loc"])
+        raise InvalidRequest(f"{field + ': ' if field else ''}{found['msg'].removeprefix('Value error, ')}") from None
