@@ -85,7 +85,7 @@ class Agents:
         run = world.temporal.start_order(start)
         if rng.random() < world.plan.updates:
             self._place_by_update(run, request)
-        self._change_mind(life, run)
+        self._change_mind(life)
 
     def _place_by_update(self, run: WorkflowRun, request: OrderRequest) -> None:
         message = PlaceOrder(request=request, wait_final=self.rng.random() < 0.5)
@@ -99,24 +99,43 @@ class Agents:
         key = f"{name} {'refused' if refused else 'answered'}"
         self.answers[key] = self.answers.get(key, 0) + 1
 
-    def _change_mind(self, life: Life, run: WorkflowRun) -> None:
+    def _change_mind(self, life: Life) -> None:
         rng, plan, later = self.rng, self.world.plan, self.world.loop.call_later
         draw = rng.random()
         if draw < plan.cancels:
             way = draw / plan.cancels
             delay = rng.random() * (2 if rng.random() < 0.5 else 25)
             if way < 0.4:
-                later(delay, run.signal, "cancel", _CANCEL)
+                later(delay, self._signal_cancel, life)
             elif way < 0.8:
-                later(delay, self._update, run, "request_cancel", _CANCEL, "_check_cancel")
+                later(delay, self._update_cancel, life)
             else:
-                later(delay, run.request_cancellation)
+                later(delay, self._cancel_workflow, life)
         if life.request.ticket.order_type is OrderType.LIMIT and rng.random() < plan.amends:
             for _ in range(rng.randint(1, 2)):
-                later(rng.random() * 15, self._amend, life, run)
+                later(rng.random() * 15, self._amend, life)
 
-    def _amend(self, life: Life, run: WorkflowRun) -> None:
-        rng = self.rng
+    def _run_of(self, life: Life) -> WorkflowRun:
+        """Return the order's workflow; one that was terminated is adopted first, as the client does it."""
+        request = life.request
+        run = self.world.temporal.runs[order_workflow_id(request.account, request.order_id)]
+        row = self.world.store.book(request.account).orders.get(request.order_id)
+        if run.lost and row is not None and not row.order.is_final:
+            self.world.adopt(row.order)
+            run = self.world.temporal.runs[run.workflow_id]
+        return run
+
+    def _signal_cancel(self, life: Life) -> None:
+        self._run_of(life).signal("cancel", _CANCEL)
+
+    def _update_cancel(self, life: Life) -> None:
+        self._update(self._run_of(life), "request_cancel", _CANCEL, "_check_cancel")
+
+    def _cancel_workflow(self, life: Life) -> None:
+        self._run_of(life).request_cancellation()
+
+    def _amend(self, life: Life) -> None:
+        rng, run = self.rng, self._run_of(life)
         quantity = STEP * rng.randint(30, 300) if rng.random() < 0.5 else None
         price = PRICES[life.request.ticket.symbol] + STEP * rng.randint(-200, 200) if rng.random() < 0.7 else None
         if quantity is None and price is None:
@@ -130,8 +149,6 @@ class Agents:
     def give_up_all(self) -> None:
         """At the end what still rests at the venue is canceled by its agent; what ended there must end by itself."""
         for life in self.world.judge.lives.values():
-            request = life.request
-            run = self.world.temporal.runs[order_workflow_id(request.account, request.order_id)]
-            if not run.done and any(placed.status is OPEN for placed in life.placed):
-                run.signal("cancel", _CANCEL)
+            if any(placed.status is OPEN for placed in life.placed):
+                self._signal_cancel(life)
         self.world.loop.call_later(GIVE_UP_EVERY_S, self.give_up_all)

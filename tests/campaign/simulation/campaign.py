@@ -7,7 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
@@ -165,7 +165,8 @@ def _report(
     seed: int, batch: Batch, *, spent: float, started: datetime, jobs: int, about: dict[str, Any]
 ) -> dict[str, Any]:
     tally = batch.tally
-    figures = {name: value for name, value in asdict(tally).items() if name not in ("pairs", "endings")}
+    named = (entry.name for entry in fields(tally))
+    figures = {name: getattr(tally, name) for name in named if name not in ("pairs", "endings")}
     for name in ("kills", "stops", "faults", "counts"):
         figures[name] = dict(sorted(figures[name].items()))
     pairs = {f"{kind} x {point}": number for (kind, point), number in tally.pairs.items()}

@@ -218,6 +218,8 @@ class Judge:
         order_id = life.request.order_id
         run = self.world.temporal.runs.get(f"order-{life.request.account}-{order_id}")
         row = self.world.store.book(life.request.account).orders.get(order_id)
+        if row is None and run is not None and run.lost:
+            return  # gone with Temporal's store before it was recorded: its caller was told nothing
         if row is None:
             self.violate("I2", order_id, "the intent is not on record")
             return

@@ -72,7 +72,10 @@ class OrderRow:
 class BalanceRow:
     """One asset: the venue's word as moved on by our fills, and what our orders have reserved."""
 
-    __slots__ = ("asked_at", "expected", "expected_at", "free", "moved_at", "reserved", "total", "used")
+    __slots__ = (
+        "asked_at", "asset", "difference", "differs_since", "expected", "expected_at", "free", "moved_at", "reserved",
+        "total", "used",
+    )  # fmt: skip
 
     def __init__(self, free: Decimal, used: Decimal, total: Decimal, asked_at: datetime) -> None:
         self.free = free
@@ -83,6 +86,9 @@ class BalanceRow:
         self.moved_at: datetime | None = None
         self.expected = total
         self.expected_at: datetime | None = asked_at
+        self.difference: Decimal | None = None
+        self.differs_since: datetime | None = None
+        self.asset = ""
 
 
 class ReservationRow:

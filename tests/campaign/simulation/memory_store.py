@@ -31,13 +31,13 @@ from domain.risk import (
     size_denial,
 )
 from storage import admission, recording
-from tests.campaign.simulation.memory_journal import MemoryJournal
+from tests.campaign.simulation.memory_comparison import MemoryComparison
 from tests.campaign.simulation.memory_rows import Account, OrderRow
 
 ZERO = Decimal(0)
 
 
-class MemoryOrderStore(MemoryJournal):
+class MemoryOrderStore(MemoryComparison):
     """Implements `OrderStore`."""
 
     # The intent.

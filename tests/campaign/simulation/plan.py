@@ -41,6 +41,11 @@ class Plan:
     store_outages: int = 1
     kill_switches: int = 0
     feed_interval_s: float = 2.0
+    reconcile_interval_s: float = 12.0
+    terminations: int = 2
+    """Workflows of orders that somebody ends: the orders are adopted."""
+    temporal_lost: bool = False
+    """Every workflow is lost at one moment."""
     funds: float = 0.5
     """What the account holds, as a share of what all orders would use up."""
     cancels: float = 0.25
@@ -56,6 +61,7 @@ def draw_plan(rng: Random, *, orders: int | None = None) -> Plan:
         orders=orders or rng.randint(60, 160),
         accounts=1 if rng.random() < 0.7 else 2,
         kill_switches=1 if rng.random() < 0.15 else 0,
+        temporal_lost=rng.random() < 0.1,
         continue_as_new=0.02 if rng.random() < 0.1 else 0.0,
         funds=rng.choice((0.15, 0.4, 1.0)),
     )

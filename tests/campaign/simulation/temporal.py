@@ -20,7 +20,8 @@ from temporalio.exceptions import TimeoutError as ActivityTimeout
 from domain.identifiers import order_workflow_id
 from tests.campaign.simulation.workflow_runs import ContinuedAsNew, WorkflowRun, current_run
 from workflows.account_feed import AccountFeedWorkflow
-from workflows.messages import FeedInput, OrderInput
+from workflows.account_reconciler import AccountReconcilerWorkflow
+from workflows.messages import FeedInput, OrderInput, ReconcilerInput
 from workflows.order_workflow import OrderWorkflow
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class SimulatedTemporal:
         self.runs: dict[str, WorkflowRun] = {}
         self.open_orders = 0
         self._backlog: list[Activity] = []
+        self._abyss: list[asyncio.Future[Any]] = []
         self.failures: list[tuple[str, BaseException]] = []
         setattr(self.loop, _RUNTIME, self)
 
@@ -92,6 +94,19 @@ class SimulatedTemporal:
         run = WorkflowRun(self, f"feed-{account}", AccountFeedWorkflow, FeedInput(account=account))
         self.runs[run.workflow_id] = run
         return run
+
+    def start_reconciler(self, account: str) -> WorkflowRun:
+        """Start what compares the account with its venue."""
+        start = ReconcilerInput(account=account)
+        run = WorkflowRun(self, f"reconcile-{account}", AccountReconcilerWorkflow, start)
+        self.runs[run.workflow_id] = run
+        return run
+
+    def terminate(self, run: WorkflowRun) -> None:
+        """End a workflow without asking it; its activities go on until they find nobody to tell."""
+        run.done = run.lost = True
+        if run.kind is OrderWorkflow:
+            self.open_orders -= 1
 
     def ended(self, run: WorkflowRun) -> None:
         """Note the end of a workflow."""
@@ -115,7 +130,7 @@ class SimulatedTemporal:
     def workflow_is_replaying(self) -> bool:
         return False
 
-    def workflow_patch(self, id: str, *, deprecated: bool) -> bool:
+    def workflow_patch(self, id: str, **_: Any) -> bool:
         return True
 
     def workflow_all_handlers_finished(self) -> bool:
@@ -132,12 +147,17 @@ class SimulatedTemporal:
 
     async def workflow_sleep(self, duration: float, **_: Any) -> None:
         await self.loop.pause(duration)
-        current_run.get().touch()
+        run = current_run.get()
+        if run.lost:
+            await self._never()
+        run.touch()
 
     async def workflow_wait_condition(self, fn: Callable[[], bool], *, timeout: float | None = None, **_: Any) -> None:
+        run = current_run.get()
+        if run.lost:
+            await self._never()
         if fn():
             return
-        run = current_run.get()
         waiter: asyncio.Future[bool] = asyncio.Future(loop=self.loop)
         run.conditions.append((fn, waiter))
         if timeout is None:
@@ -148,6 +168,8 @@ class SimulatedTemporal:
             met = await waiter
         finally:
             timer.cancel()
+        if run.lost:
+            await self._never()
         if not met:
             run.touch()
             raise TimeoutError
@@ -161,15 +183,27 @@ class SimulatedTemporal:
         **_: Any,
     ) -> "asyncio.Future[Any]":
         future: asyncio.Future[Any] = asyncio.Future(loop=self.loop)
-        started = Activity(current_run.get(), activity.__name__, args[0], future, retry_policy or RetryPolicy())
+        run = current_run.get()
+        if run.lost:
+            return self._never()
+        started = Activity(run, activity.__name__, args[0], future, retry_policy or RetryPolicy())
         if schedule_to_close_timeout is not None:
             started.deadline = self.loop.time() + schedule_to_close_timeout.total_seconds()
         self._schedule(started)
         return future
 
+    def _never(self) -> "asyncio.Future[Any]":
+        """Return what the code of a workflow that is gone waits for."""
+        future: asyncio.Future[Any] = asyncio.Future(loop=self.loop)
+        self._abyss.append(future)
+        return future
+
     # Activities on workers.
 
     def _schedule(self, activity: Activity) -> None:
+        if activity.run.lost:
+            self._abyss.append(activity.future)
+            return
         workers = [worker for worker in self.world.workers if worker.alive and not worker.paused]
         if not workers:
             self._backlog.append(activity)
@@ -223,7 +257,9 @@ class SimulatedTemporal:
             self.loop.call_later(2.5, self._time_out, execution)
             return
         activity.execution = None
-        if not activity.future.done():
+        if activity.run.lost:
+            self._abyss.append(activity.future)
+        elif not activity.future.done():
             activity.future.set_result(result)
             activity.run.touch()
 
@@ -276,7 +312,9 @@ class SimulatedTemporal:
             retry_state=state,
         )
         error.__cause__ = cause
-        if not activity.future.done():
+        if activity.run.lost:
+            self._abyss.append(activity.future)
+        elif not activity.future.done():
             activity.future.set_exception(error)
             activity.run.touch()
 

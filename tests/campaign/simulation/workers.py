@@ -1,22 +1,32 @@
 """A worker process: its activities over its own view of the ledger and the venues, where it can die at every step."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.feed_activities import FeedActivities, FeedPace
+from activities.feed_activities import FeedActivities, FeedPace, Follower
 from activities.ledger_activities import LedgerActivities
+from activities.reconcile_activities import ReconcileActivities
+from activities.resolve_activities import ResolveActivities
 from activities.venue_activities import VenueActivities
 from domain.errors import StoreUnavailable
+from domain.order import Order
 from domain.ports import Notice
 from tests.campaign.simulation.exchange import WorkerExchange
 from tests.campaign.simulation.temporal import Execution, activity_context
+from workflows.order_workflow import OrderWorkflow
 
 if TYPE_CHECKING:
     from tests.campaign.simulation.world import World
+
+_ACTIVITIES = {
+    kind: [name for name, method in vars(kind).items() if hasattr(method, "__temporal_activity_definition")]
+    for kind in (LedgerActivities, VenueActivities, FeedActivities, ReconcileActivities, ResolveActivities)
+}
+"""Taken down once: a broken variant of a method carries no definition, and is served all the same."""
 
 
 class Worker:
@@ -43,20 +53,19 @@ class Worker:
         venue = VenueActivities(store, exchanges=exchanges, identity=self.identity, clock=self.clock)
         pace = FeedPace(open_interval_s=world.plan.feed_interval_s, idle_interval_s=30.0)
         feed = FeedActivities(store, exchanges=exchanges, notifier=WorkerNotifier(self), pace=pace, clock=self.clock)
+        reconciler = ReconcileActivities(
+            WorkerComparison(self),
+            exchanges=exchanges,
+            workflows=WorkerWorkflows(self),
+            follower=lambda account: Follower(store, exchanges[account], WorkerNotifier(self), pace, account),
+            interval_s=world.plan.reconcile_interval_s,
+            clock=self.clock,
+        )
+        resolver = ResolveActivities(store, exchanges=exchanges, clock=self.clock)
         self.activities: dict[str, Callable[[Any], Any]] = {
-            method.__name__: method
-            for method in (
-                ledger.risk_check,
-                ledger.deny,
-                ledger.request_amend,
-                ledger.end_unsent,
-                ledger.persist,
-                venue.validate,
-                venue.submit,
-                venue.look_up,
-                venue.cancel,
-                feed.follow_account,
-            )
+            name: getattr(part, name)
+            for part in (ledger, venue, feed, reconciler, resolver)
+            for name in _ACTIVITIES[type(part)]
         }
 
     def clock(self) -> datetime:
@@ -228,6 +237,50 @@ for _name in (
     setattr(WorkerStore, _name, _reaching(_name, _of_name))
 for _name in ("working_orders", "pending_notices", "mark_notified", "record_balances", "orders_with_open_case"):
     setattr(WorkerStore, _name, _reaching(_name, _of_account))
+
+
+class WorkerComparison:
+    """The ledger as the reconciler of one worker reaches it."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.world = worker.world
+
+    async def ledger_time(self) -> datetime:
+        if self.worker.paused:
+            await self.worker.resumed()
+        return self.world.loop.utc()
+
+
+for _name in ("unfinished_orders", "owners", "close_others", "compare_balances", "compare_positions", "finish"):
+    setattr(WorkerComparison, _name, _reaching(_name, _of_account))
+WorkerComparison.open_case = _reaching("open_case_about", _of_account)
+
+
+class WorkerWorkflows:
+    """The orders as the simulated Temporal carries them."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    async def running(self, account: str) -> Collection[str]:
+        worker, world = self.worker, self.worker.world
+        worker.moment("reconciler: before the list of workflows", "")
+        if worker.paused:
+            await worker.resumed()
+        return {
+            run.start.request.order_id
+            for run in list(world.temporal.runs.values())
+            if run.kind is OrderWorkflow and not run.done and run.start.request.account == account
+        }
+
+    async def adopt(self, order: Order) -> None:
+        worker, world = self.worker, self.worker.world
+        worker.moment("reconciler: before an adoption", order.order_id)
+        if worker.paused:
+            await worker.resumed()
+        world.adopt(order)
+        worker.moment("reconciler: after an adoption", order.order_id)
 
 
 class WorkerNotifier:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from temporalio.exceptions import ApplicationError
 
+from workflows.account_feed import AccountFeedWorkflow
 from workflows.order_workflow import OrderWorkflow
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class WorkflowRun:
     """One workflow: its instance, the conditions it waits for, and the messages on their way to it."""
 
     __slots__ = (
-        "cancel_next", "conditions", "context", "done", "failure", "handlers", "instance", "kind", "result", "start",
+        "conditions", "context", "done", "failure", "handlers", "instance", "kind", "lost", "result", "start",
         "task", "temporal", "workflow_id",
     )  # fmt: skip
 
@@ -38,17 +39,18 @@ class WorkflowRun:
         self.instance: Any = None
         self.conditions: list[tuple[Callable[[], bool], asyncio.Future[bool]]] = []
         self.handlers = 0
+        self.lost = False
+        """Terminated, or gone with Temporal's store: its code goes no further, and nobody hears of it."""
         self.done = False
         self.result: Any = None
         self.failure: BaseException | None = None
-        self.cancel_next = False
         self.context: Context = copy_context()
         self.context.run(current_run.set, self)
         self.task = temporal.loop.spawn(self._live(), self.context)
 
     async def _live(self) -> None:
         while True:
-            self.instance = self.kind(self.start) if self.kind is OrderWorkflow else self.kind()
+            self.instance = self.kind() if self.kind is AccountFeedWorkflow else self.kind(self.start)
             try:
                 self.result = await self.instance.run(self.start)
             except ContinuedAsNew as again:
@@ -69,7 +71,7 @@ class WorkflowRun:
         self.temporal.loop.call_soon(self._check, context=self.context)
 
     def _check(self) -> None:
-        if not self.conditions:
+        if not self.conditions or self.lost:
             return
         woken = False
         for entry in list(self.conditions):
@@ -118,6 +120,10 @@ class WorkflowRun:
 
     def request_cancellation(self) -> None:
         """Cancel the workflow, as *Request Cancellation* in the Web UI does."""
-        if not self.done:
-            self.task.cancel()
-            self.touch()
+        if self.done:
+            return
+        if self.instance is None:  # started in this very moment
+            self.temporal.loop.call_soon(self.request_cancellation)
+            return
+        self.task.cancel()
+        self.touch()

@@ -7,11 +7,11 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from domain.order import OrderRequest, TradingMode
+from domain.order import Order, OrderRequest, TradingMode
 from domain.ports import Notice
 from domain.risk import AccountTerms, Limits
 from tests.campaign.simulation.agents import Agents
-from tests.campaign.simulation.clock import VirtualLoop
+from tests.campaign.simulation.clock import EPOCH, VirtualLoop
 from tests.campaign.simulation.judge import Judge, Violation
 from tests.campaign.simulation.memory_store import MemoryOrderStore
 from tests.campaign.simulation.plan import SKEW_MAX_S, Plan, draw_plan
@@ -19,6 +19,7 @@ from tests.campaign.simulation.temporal import SimulatedTemporal
 from tests.campaign.simulation.venue import SimVenue
 from tests.campaign.simulation.workers import Worker
 from workflows.messages import OrderInput
+from workflows.order_workflow import OrderWorkflow
 
 CALM_AFTER_S = 8.0
 """After the last order came, faults go on for so long."""
@@ -77,7 +78,9 @@ class World:
         self.judge = Judge(self)
         self.store = MemoryOrderStore(self.judge.committed)
         self.terms = {
-            name: AccountTerms(account=name, exchange="binance", mode=TradingMode.LIVE, limits=LIMITS)
+            name: AccountTerms(
+                account=name, exchange="binance", mode=TradingMode.LIVE, limits=LIMITS, reconciled_since=EPOCH
+            )
             for name in ("first", "second")[: self.plan.accounts]
         }
         self.venues = {name: SimVenue(self, name, self._funds()) for name in self.terms}
@@ -101,6 +104,7 @@ class World:
         self.agents.schedule()
         for account in self.venues:
             later(0.0, self.temporal.start_feed, account)
+            later(0.0, self.temporal.start_reconciler, account)
         calm_at = plan.span_s + CALM_AFTER_S
         for _ in range(plan.outages):
             later(self.rng.random() * calm_at, self._outage, "venue_down", self.rng.random() * 6)
@@ -110,6 +114,10 @@ class World:
             later(self.rng.random() * plan.span_s, self._kill_switch, self.rng.random() * 8)
         if self.kill_chance:
             later(self.rng.random() * 5, self._kill_between)
+        for _ in range(plan.terminations):
+            later(self.rng.random() * calm_at, self._terminate)
+        if plan.temporal_lost:
+            later(self.rng.random() * calm_at, self._lose_temporal)
         later(plan.span_s * self.rng.random(), self._roll)
         later(calm_at, self._calm_down)
         later(calm_at + GIVE_UP_AFTER_S, self.agents.give_up_all)
@@ -173,6 +181,28 @@ class World:
     def _lift(self) -> None:
         self.store.kill_switches.clear()
         self.killed_since = None
+
+    def _terminate(self) -> None:
+        """Somebody terminates an order's workflow: the order lives on, and is adopted."""
+        runs = [run for run in self.temporal.runs.values() if run.kind is OrderWorkflow and not run.done]
+        runs = [run for run in runs if run.start.request.order_id in self.store.book(run.start.request.account).orders]
+        if runs and not self.calm:
+            run = runs[int(self.rng.random() * len(runs))]
+            self.fault("workflow_terminated", run.start.request.order_id)
+            self.note(run.start.request.order_id, "its workflow is TERMINATED")
+            self.temporal.terminate(run)
+
+    def _lose_temporal(self) -> None:
+        """Temporal's whole store is lost: every workflow is gone, and the ledger carries on."""
+        if self.calm:
+            return
+        self.fault("temporal_lost", "")
+        for run in list(self.temporal.runs.values()):
+            if not run.done:
+                self.temporal.terminate(run)
+        for account in self.venues:
+            self.temporal.start_feed(account)
+            self.temporal.start_reconciler(account)
 
     def _roll(self) -> None:
         """A rolling deployment: each worker is asked to end its long activities."""
@@ -271,9 +301,14 @@ class World:
         if run is not None and not run.done:
             run.signal("report", notice)
         elif not order.finalized:
-            request = self.judge.lives[order.order_id].request
-            self.count("adopted")
-            self.temporal.start_order(OrderInput(request=request, adopt=order))
+            self.adopt(order)
+
+    def adopt(self, order: Order) -> None:
+        """Start a workflow that carries on an order of the ledger, unless one runs."""
+        request = self.judge.lives[order.order_id].request
+        self.count("adopted")
+        self.note(order.order_id, f"adopted as {order.status} seq {order.seq}")
+        self.temporal.start_order(OrderInput(request=request, adopt=order))
 
     def trace_hash(self) -> str:
         """Return the mark of everything that happened."""
