@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
+from activities.case_activities import CaseActivities
 from activities.feed_activities import FeedActivities, FeedPace, Follower
 from activities.ledger_activities import LedgerActivities
 from activities.ledger_repair import LedgerRepair
@@ -105,6 +106,7 @@ def _orders_worker(
             ledger.request_amend,
             ledger.end_unsent,
             ledger.persist,
+            CaseActivities(SqlReconciliationStore(engine)).close_case,
         ],
         max_cached_workflows=settings.worker.max_cached_workflows,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),

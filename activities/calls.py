@@ -75,6 +75,15 @@ class Followed(Frozen):
     beat: int = 0
 
 
+class CloseCaseCall(Frozen):
+    """Argument of `close_case`; the time goes with it, so that a repeated step is the same closing."""
+
+    account: str
+    case_id: int
+    resolution: str
+    closed_at: AwareDatetime
+
+
 class ReconcileCall(Frozen):
     """Argument of `reconcile_account`."""
 

@@ -10,7 +10,7 @@ from typing import Final
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 
-from api import account, health, market, orders, problems
+from api import account, cases, health, market, orders, problems
 from api.auth import Entrance
 from api.context import Context
 from api.venues import Venues
@@ -57,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
     )
     patch_fastapi(app)  # the pages at /docs, from our own disk: they show without a network
-    for part in (orders, market, account, health):
+    for part in (orders, market, account, cases, health):
         app.include_router(part.router)
     problems.register(app)
     app.add_middleware(Entrance, settings=settings)

@@ -1,14 +1,18 @@
 """Exchanges and prices."""
 
+import asyncio
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Response
 
-from api.context import Account, Ctx, answer
+from api.context import Account, Context, Ctx, answer
 from api.schemas import ExchangeStatusJson, TickerJson
+from domain.errors import ExecutionError
 
 router = APIRouter(tags=["market"])
 STATUS_TIMEOUT_S = 5.0
+LEDGER_TIMEOUT_S = 1.0
 
 
 @router.get("/exchanges", response_model=list[str])
@@ -20,16 +24,27 @@ async def exchanges(context: Ctx) -> Response:
 @router.get("/exchanges/{exchange}/status", response_model=ExchangeStatusJson)
 async def exchange_status(account: Account, context: Ctx) -> Response:
     """Say how the account's venue answers."""
-    status = await context.venues.status(account, timeout_s=STATUS_TIMEOUT_S)
+    status, reconciled_at = await asyncio.gather(
+        context.venues.status(account, timeout_s=STATUS_TIMEOUT_S), _reconciled_at(account, context)
+    )
     return answer(
         ExchangeStatusJson(
             name=account,
             exchange=context.settings.accounts[account].exchange,
             status="ok" if status.reachable else "unavailable",
             mode=context.settings.mode_of(account),
+            reconciled_at=reconciled_at,
             **status.model_dump(exclude={"reachable"}),
         )
     )
+
+
+async def _reconciled_at(account: str, context: Context) -> datetime | None:
+    """Return when the account was last compared; how its venue answers is told also without the ledger."""
+    try:
+        return await asyncio.wait_for(context.reader.reconciled_at(account), LEDGER_TIMEOUT_S)
+    except (ExecutionError, TimeoutError):
+        return None
 
 
 _TICKER: dict[int | str, dict[str, Any]] = {404: {"description": "No such exchange or symbol; names near it"}}

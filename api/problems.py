@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from api.errors import BodyTooLarge, BodyUnreadable, HostRefused, OriginRefused, Unauthorized, WrongFields
 from api.numbers import write_json
 from domain.errors import (
+    CaseClosed,
+    CaseNotFound,
     ExecutionError,
     IdempotencyConflict,
     InvalidRequest,
@@ -45,6 +47,8 @@ _STATUSES: Final[Mapping[type[ExecutionError], int]] = {
     OrderNotFound: 404,
     IdempotencyConflict: 409,
     OrderClosed: 409,
+    CaseNotFound: 404,
+    CaseClosed: 409,
     NotAmendable: 409,
     RequestError: 422,
     RateLimited: 503,

@@ -206,6 +206,9 @@ class ExchangeStatusJson(BaseModel):
     clock_skew_ms: int | None
     last_error: str | None
     rate_budget_used: int | None
+    reconciled_at: datetime | None = Field(
+        default=None, description="when ledger, Temporal and venue were last compared; null: not yet, or not known"
+    )
 
 
 _S = OrderStatus

@@ -101,7 +101,7 @@ def _is_this_machine(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def _rest(data_dir: Path | None, *, json: bool) -> Iterator[Rest]:
+def reaching(data_dir: Path | None, *, json: bool) -> Iterator[Rest]:
     """Reach the REST interface; a failure is shown and ends the command with its exit code."""
     with render.failures(json=json):
         try:
@@ -130,7 +130,7 @@ def balance(
     """
     parameters = {"currency": currency} if currency is not None else {}
     _table(
-        lambda rest: f"/balance/{_name(account or rest.account)}",
+        lambda rest: f"/balance/{in_path(account or rest.account)}",
         ("currency", "free", "used", "total"),
         json=json,
         data_dir=data_dir,
@@ -144,7 +144,7 @@ def positions(account: Account = None, json: AsJson = False, data_dir: DataDir =
     Example: volex positions --json
     """
     _table(
-        lambda rest: f"/positions/{_name(account or rest.account)}",
+        lambda rest: f"/positions/{in_path(account or rest.account)}",
         ("symbol", "side", "amount", "entry_price", "current_price", "unrealized_pnl", "realized_pnl"),
         json=json,
         data_dir=data_dir,
@@ -162,7 +162,7 @@ def ticker(
     Example: volex ticker BTC/USDT
     """
     _table(
-        lambda rest: f"/ticker/{_name(account or rest.account)}/{quote(symbol)}",
+        lambda rest: f"/ticker/{in_path(account or rest.account)}/{quote(symbol)}",
         ("symbol", "bid", "ask", "last", "volume", "timestamp"),
         json=json,
         data_dir=data_dir,
@@ -174,9 +174,9 @@ def exchanges(json: AsJson = False, data_dir: DataDir = None) -> None:
 
     Example: volex exchanges
     """
-    with _rest(data_dir, json=json) as rest:
+    with reaching(data_dir, json=json) as rest:
         names: list[str] = json_text.loads(rest.get("/exchanges"))
-        statuses = [rest.get(f"/exchanges/{_name(name)}/status") for name in names]
+        statuses = [rest.get(f"/exchanges/{in_path(name)}/status") for name in names]
     if json:
         typer.echo(f"[{','.join(statuses)}]")
         return
@@ -190,7 +190,7 @@ def health(json: AsJson = False, data_dir: DataDir = None) -> None:
 
     Example: volex health --json
     """
-    with _rest(data_dir, json=json) as rest:
+    with reaching(data_dir, json=json) as rest:
         text = rest.get("/health")
     told = json_text.loads(text)
     if json:
@@ -211,7 +211,7 @@ def _table(
     parameters: Mapping[str, str] | None = None,
 ) -> None:
     """Show one answer, an object or a list of them."""
-    with _rest(data_dir, json=json) as rest:
+    with reaching(data_dir, json=json) as rest:
         text = rest.get(path(rest), **(parameters or {}))
     if json:
         typer.echo(text)
@@ -221,7 +221,7 @@ def _table(
     render.table(columns, ([row[name] for name in columns] for row in (told if isinstance(told, list) else [told])))
 
 
-def _name(account: str) -> str:
+def in_path(account: str) -> str:
     return quote(account, safe="")
 
 

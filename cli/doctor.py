@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from settings import Settings
 
 ASK_TIMEOUT_S: Final = 10.0
+CASES_COUNTED: Final = 500
 SKEW_WARNED_MS: Final = 500
 SKEW_REFUSED_MS: Final = 1000
 """Venues of Binance's kind refuse a request that is signed further than this in their future."""
@@ -71,7 +72,7 @@ async def _examine(addresses: "Addresses") -> list[Finding]:
     settings = addresses.settings
     where = f"the stack in {addresses.stack}" if addresses.stack else "environment and file; no stack runs here"
     findings = [Finding("settings", "ok", f"from {where}")]
-    for part in (_temporal(settings), _database(settings), _rest(addresses.api)):
+    for part in (_temporal(settings), _database(settings), _cases(settings), _rest(addresses.api)):
         findings += [finding async for finding in part]
     for account in settings.accounts:
         findings += [finding async for finding in _venue(settings, account)]
@@ -167,6 +168,30 @@ async def _database(settings: "Settings") -> AsyncIterator[Finding]:
         yield Finding("database", "failing", f"schema {found or 'without version'}, needed is {newest}", advice)
     else:
         yield Finding("database", "ok", f"schema {found}")
+
+
+async def _cases(settings: "Settings") -> AsyncIterator[Finding]:
+    """Warn of open cases. A ledger that does not answer, or is too old to have any, has been told of already."""
+    from sqlalchemy.exc import DBAPIError
+
+    from storage.database import open_engine
+    from storage.order_reader import SqlOrderReader
+
+    engine = open_engine(settings.database_url.get_secret_value(), application_name="volex doctor", pool_size=1)
+    try:
+        for account in settings.accounts:
+            reading = SqlOrderReader(engine).cases(account, is_open=True, limit=CASES_COUNTED, before=None)
+            found = len(await asyncio.wait_for(reading, ASK_TIMEOUT_S))
+            if found:
+                many = f"{found} or more" if found == CASES_COUNTED else str(found)
+                advice = f"Look at them with `volex cases --account {account}`, and at docs/runbook.md."
+                yield Finding(f"cases of {account}", "warning", f"open: {many}", advice)
+            else:
+                yield Finding(f"cases of {account}", "ok", "none is open")
+    except (ExecutionError, DBAPIError, TimeoutError):
+        return
+    finally:
+        await engine.dispose()
 
 
 async def _rest(url: str) -> AsyncIterator[Finding]:

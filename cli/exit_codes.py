@@ -4,6 +4,8 @@ from enum import IntEnum
 from typing import Final
 
 from domain.errors import (
+    CaseClosed,
+    CaseNotFound,
     ConfigurationError,
     ExecutionError,
     IdempotencyConflict,
@@ -29,7 +31,7 @@ EPILOG: Final = (
     "Exit codes: 0 done; 1 failed; 2 wrong arguments, request or settings; 3 denied, rejected or impossible; "
     "4 not decided yet, or in doubt; 5 Temporal, database, venue or REST interface not reachable."
 )
-_IMPOSSIBLE: Final = (IdempotencyConflict, NotAmendable, OrderClosed, OrderNotFound)
+_IMPOSSIBLE: Final = (CaseClosed, CaseNotFound, IdempotencyConflict, NotAmendable, OrderClosed, OrderNotFound)
 
 
 def code_of(error: ExecutionError) -> ExitCode:

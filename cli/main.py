@@ -6,7 +6,7 @@ from typing import Final
 
 import typer
 
-from cli import account, demo, doctor, orders, render, stack
+from cli import account, cases, demo, doctor, orders, render, stack
 from cli.exit_codes import EPILOG, code_of
 from domain.errors import ExecutionError
 
@@ -21,6 +21,7 @@ stack.register(app)
 demo.register(app)
 app.add_typer(orders.app, name="order")
 account.register(app)
+cases.register(app)
 doctor.register(app)
 
 

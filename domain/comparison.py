@@ -15,6 +15,8 @@ from domain.instrument import deny
 from domain.order import Frozen, Order
 from domain.reports import Balance, OrderReport
 
+CASE_ID_MAX = 2**63 - 1
+"""Cases are numbered from 1 on, across accounts; the ledger keeps 64 bits."""
 ORPHAN_ORDER = "ORPHAN_ORDER"
 """An open order at the venue that no attempt of ours accounts for. Reported once, never touched."""
 OPEN_AFTER_END = "OPEN_AFTER_END"
@@ -59,6 +61,8 @@ class Reconciled(Frozen):
     """Cases opened by it, as `CODE subject`."""
     interval_s: float
     """Seconds until the next one."""
+    adopted_in_all: int = 0
+    """Orders adopted since the account's reconciler was started; Temporal without its store starts a new one."""
 
 
 class ReconciliationStore(Protocol):
@@ -90,6 +94,16 @@ class ReconciliationStore(Protocol):
 
     async def finish(self, account: str, *, began_at: datetime) -> None:
         """Record that the account was compared with its venue, as of `began_at`."""
+
+
+class CaseStore(Protocol):
+    """The cases, for a person who closes one. Raises `StoreUnavailable`."""
+
+    async def close_case(self, account: str, case_id: int, *, resolution: str, now: datetime) -> Case:
+        """Close a case by its number; asked again with the same words and time, it is still the same closing.
+
+        The mark on the case's order goes off with the last of its open cases. Raises `CaseNotFound`, `CaseClosed`.
+        """
 
 
 class LedgerRepairStore(Protocol):

@@ -13,7 +13,9 @@
     │   ├── OrderClosed         the order can no longer be changed
     │   ├── NotAmendable        the order cannot be amended right now
     │   ├── NotInDoubt          only an order in doubt is decided by a person
-    │   └── DecisionContradicted what the venue shows does not fit a person's decision
+    │   ├── DecisionContradicted what the venue shows does not fit a person's decision
+    │   ├── CaseNotFound        no case with that number
+    │   └── CaseClosed          the case was closed before
     ├── VenueError              the venue, or the way to it
     │   ├── VenueUnavailable    no answer, or an answer we cannot read  ask again later
     │   ├── RateLimited         the venue asks us to slow down          ask again after `retry_after_s`
@@ -126,6 +128,20 @@ class DecisionContradicted(RequestError):
 
     code = "DECISION_CONTRADICTED"
     advice = "Compare the numbers with the venue's own page, and decide again."
+
+
+class CaseNotFound(RequestError):
+    """The account has no case with that number."""
+
+    code = "CASE_NOT_FOUND"
+    advice = "Check the number and the account; `volex cases --all` lists every case."
+
+
+class CaseClosed(RequestError):
+    """The case was closed before. What was said of it then stays."""
+
+    code = "CASE_CLOSED"
+    advice = "Nothing is left to do; what was said of it is in the numbers."
 
 
 # The venue, or the way to it.

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pydantic import AwareDatetime, SecretStr
 
+from domain.comparison import Case
 from domain.events import Fill, OrderEvent, Reason
 from domain.instrument import Instrument
 from domain.lifecycle import OrderEventType, OrderStatus
@@ -286,6 +287,12 @@ class OrderReader(Protocol):
 
     async def balances(self, account: str) -> Sequence[BalanceSheet]:
         """Return every asset's balance as last told by the venue."""
+
+    async def cases(self, account: str, *, is_open: bool | None, limit: int, before: int | None) -> Sequence[Case]:
+        """Return up to `limit` cases with a number below `before`."""
+
+    async def reconciled_at(self, account: str) -> datetime | None:
+        """Return when the account was last compared with its venue, by the ledger's clock; `None` before the first."""
 
     async def ping(self) -> None:
         """Raise `StoreUnavailable` when the ledger does not answer."""

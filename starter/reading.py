@@ -20,6 +20,7 @@ from domain.errors import ExecutionError, InvalidRequest, OrderNotFound, StoreUn
 from domain.identifiers import ACCOUNT, ORDER_ID, order_workflow_id, parse_order_workflow_id
 from domain.order import Order, OrderRequest
 from domain.ports import OrderReader
+from starter.accounts import AccountCalls
 from starter.bounded import within
 from starter.failures import EngineUnavailable, to_domain_error
 from workflows.messages import ORDER_WORKFLOW, OrderInput, OrderResult, OrderView, Stage
@@ -32,7 +33,7 @@ QUERIES_AT_ONCE: Final = 8
 LIST_MAX: Final = 500
 
 
-class OrderReading:
+class OrderReading(AccountCalls):
     """The reading half of `ExecutionClient`."""
 
     def __init__(self, client: Client, *, reader: OrderReader | None = None) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import Row, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.comparison import Case
+from domain.errors import CaseNotFound
 from domain.events import Reason
 from storage.tables import cases
 
@@ -77,6 +78,12 @@ async def any_open(connection: AsyncConnection, account: str, subject: str) -> b
     return (await connection.execute(select(cases.c.case_id).where(*mine).limit(1))).first() is not None
 
 
+async def any_open_of_order(connection: AsyncConnection, account: str, order_id: str) -> bool:
+    """Tell whether an order has an open case, also one about it at the venue."""
+    mine = (cases.c.account == account, cases.c.order_id == order_id, cases.c.closed_at.is_(None))
+    return (await connection.execute(select(cases.c.case_id).where(*mine).limit(1))).first() is not None
+
+
 async def listed(
     connection: AsyncConnection, account: str, *, is_open: bool | None, limit: int, before: int | None
 ) -> Sequence[Case]:
@@ -87,13 +94,23 @@ async def listed(
     if before is not None:
         query = query.where(cases.c.case_id < before)
     rows = await connection.execute(query.order_by(cases.c.case_id.desc()).limit(limit))
-    return [
-        Case(
-            **{name: getattr(row, name) for name in Case.model_fields if name != "reason"},
-            reason=Reason.model_validate_json(row.reason),
-        )
-        for row in rows
-    ]
+    return [_case(row) for row in rows]
+
+
+async def numbered(connection: AsyncConnection, account: str, case_id: int) -> Case:
+    """Return one case. Raises `CaseNotFound`."""
+    query = select(cases).where(cases.c.account == account, cases.c.case_id == case_id)
+    row = (await connection.execute(query)).first()
+    if row is None:
+        raise CaseNotFound(f"account {account} has no case {case_id}")
+    return _case(row)
+
+
+def _case(row: Row[Any]) -> Case:
+    return Case(
+        **{name: getattr(row, name) for name in Case.model_fields if name != "reason"},
+        reason=Reason.model_validate_json(row.reason),
+    )
 
 
 async def close_numbered(
@@ -107,10 +124,12 @@ async def close_numbered(
 
 __all__ = [
     "any_open",
+    "any_open_of_order",
     "close_case",
     "close_numbered",
     "close_others",
     "listed",
+    "numbered",
     "open_case",
     "open_once",
     "orders_with_open_case",

@@ -9,14 +9,16 @@ from sqlalchemy import Row, and_, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from domain.comparison import BALANCE_MISMATCH, POSITION_MISMATCH
+from domain.comparison import BALANCE_MISMATCH, POSITION_MISMATCH, Case
+from domain.errors import CaseClosed
 from domain.events import Reason
 from domain.instrument import deny
+from domain.lifecycle import OrderStatus
 from domain.numbers import subtract
 from domain.order import Order
 from domain.protocol import UNDECIDED
 from domain.reports import Balance, OrderReport
-from storage import cases
+from storage import cases, order_rows
 from storage.database import in_transaction
 from storage.tables import account_states, attempts, balances, orders
 
@@ -41,7 +43,7 @@ _NOT_SUM_OF_FILLS: Final = text(
 
 
 class SqlReconciliationStore:
-    """Implements `domain.comparison.ReconciliationStore` over Postgres. What each method promises is said there."""
+    """Implements `domain.comparison.ReconciliationStore` and `CaseStore` over Postgres. Promises stand there."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -112,6 +114,26 @@ class SqlReconciliationStore:
             self._engine,
             lambda connection: cases.close_others(connection, account, code, but=but, resolution=resolution, now=now),
         )
+
+    async def close_case(self, account: str, case_id: int, *, resolution: str, now: datetime) -> Case:
+        """Close a case that a person has looked into; see `domain.comparison.CaseStore`."""
+
+        async def close(connection: AsyncConnection) -> Case:
+            found = await cases.numbered(connection, account, case_id)
+            # The order before its case, as everywhere: who holds one of them and waits for the other ends in a knot.
+            order = await order_rows.load(connection, account, found.order_id) if found.order_id is not None else None
+            if await cases.close_numbered(connection, account, case_id, resolution=resolution, now=now):
+                if order is not None and order.needs_attention and order.status is not OrderStatus.IN_DOUBT:
+                    left = await cases.any_open_of_order(connection, account, order.order_id)
+                    await order_rows.mark(connection, order, needs_attention=left)
+                return found.model_copy(update={"closed_at": now, "resolution": resolution})
+            closed = await cases.numbered(connection, account, case_id)
+            if (closed.closed_at, closed.resolution) == (now, resolution):
+                return closed
+            told = {"closed_at": f"{closed.closed_at:%Y-%m-%dT%H:%M:%SZ}", "resolution": closed.resolution or ""}
+            raise CaseClosed(f"case {case_id} was closed before", numbers=told)
+
+        return await in_transaction(self._engine, close)
 
     async def compare_balances(self, account: str, told: Sequence[Balance], *, asked_at: datetime) -> Sequence[str]:
         """Compare the venue's totals with what should be there."""

@@ -1,18 +1,20 @@
 """`SqlOrderReader`: the ledger as people and programs read it. Every query goes by account and pages by key."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from domain.comparison import Case
 from domain.events import Fill, OrderEvent
 from domain.lifecycle import AT_VENUE, OrderStatus
 from domain.order import Order
 from domain.ports import BalanceSheet, Position, RecordedEvent
 from domain.position import Holding
-from storage import order_rows
+from storage import cases, order_rows
 from storage.database import in_transaction
-from storage.tables import balances, fills, order_events, orders, positions
+from storage.tables import account_states, balances, fills, order_events, orders, positions
 
 
 class SqlOrderReader:
@@ -118,6 +120,23 @@ class SqlOrderReader:
             return [
                 BalanceSheet.model_validate({name: row[name] for name in BalanceSheet.model_fields}) for row in rows
             ]
+
+        return await in_transaction(self._engine, read)
+
+    async def cases(self, account: str, *, is_open: bool | None, limit: int, before: int | None) -> Sequence[Case]:
+        """Return matters that need, or needed, a person; newest first."""
+        return await in_transaction(
+            self._engine,
+            lambda connection: cases.listed(connection, account, is_open=is_open, limit=limit, before=before),
+        )
+
+    async def reconciled_at(self, account: str) -> datetime | None:
+        """Return when the account was last compared with its venue."""
+        query = select(account_states.c.reconciled_at).where(account_states.c.account == account)
+
+        async def read(connection: AsyncConnection) -> datetime | None:
+            found: datetime | None = (await connection.execute(query)).scalar_one_or_none()
+            return found
 
         return await in_transaction(self._engine, read)
 

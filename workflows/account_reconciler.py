@@ -5,12 +5,13 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.calls import ReconcileCall
+    from activities.calls import CloseCaseCall, ReconcileCall
+    from activities.case_activities import CaseActivities
     from activities.reconcile_activities import ReconcileActivities
-    from domain.comparison import Reconciled
+    from domain.comparison import Case, Reconciled
     from domain.identifiers import venue_queue
     from workflows import policies
-    from workflows.messages import RECONCILER_WORKFLOW, ReconcileNow, ReconcilerInput
+    from workflows.messages import RECONCILER_WORKFLOW, CloseCase, ReconcileNow, ReconcilerInput
 
 
 @workflow.defn(name=RECONCILER_WORKFLOW)
@@ -23,6 +24,8 @@ class AccountReconcilerWorkflow:
         self._begun = 0
         self._ended = 0
         self._why = "start"
+        self._account = start.account
+        self._adopted = 0
         self._last: Reconciled | None = None
 
     @workflow.run
@@ -45,6 +48,8 @@ class AccountReconcilerWorkflow:
             retry_policy=policies.UNTIL_DONE,
             summary=f"reconcile {account}: {self._why}",
         )
+        self._adopted += len(self._last.adopted)
+        self._last = self._last.model_copy(update={"adopted_in_all": self._adopted})
         self._ended, self._why = self._begun, "its interval"
         return self._last
 
@@ -64,6 +69,23 @@ class AccountReconcilerWorkflow:
         await workflow.wait_condition(lambda: self._ended >= mine)
         assert self._last is not None, "one has just ended"
         return self._last
+
+    @workflow.update(name="close_case", description="Close a case that a person has looked into")
+    async def close_case(self, message: CloseCase) -> Case:
+        """Record who closed the case and why; fails for one that is not there, or was closed before."""
+        return await workflow.execute_activity_method(
+            CaseActivities.close_case,
+            CloseCaseCall(
+                account=self._account,
+                case_id=message.case_id,
+                resolution=f"closed by {message.closed_by}: {message.because}",
+                closed_at=workflow.now(),
+            ),
+            start_to_close_timeout=policies.LEDGER_TIMEOUT,
+            heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+            retry_policy=policies.UNTIL_DONE,
+            summary=f"close case {message.case_id}",
+        )
 
     @workflow.signal(name="reconcile_soon", description="Compare now, without an answer")
     def reconcile_soon(self, message: ReconcileNow) -> None:

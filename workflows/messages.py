@@ -2,7 +2,10 @@
 
 from enum import StrEnum
 
-from domain.decisions import Decision, Ending
+from pydantic import Field
+
+from domain.comparison import CASE_ID_MAX
+from domain.decisions import Because, Decision, Ending
 from domain.numbers import Price, Quantity
 from domain.order import Frozen, Order, OrderRequest
 from domain.ports import Notice
@@ -95,6 +98,14 @@ class ReconcileNow(Frozen):
     why: str = "asked for"
 
 
+class CloseCase(Frozen):
+    """Argument of the update `close_case`: the case's number, why it is settled, and who says so."""
+
+    case_id: int = Field(ge=1, le=CASE_ID_MAX)
+    because: Because
+    closed_by: str = "anonymous"
+
+
 class FeedInput(Frozen):
     """What an account's feed starts with. `beat` is the ledger's count as the feed before it knew it."""
 
@@ -105,6 +116,7 @@ class FeedInput(Frozen):
 __all__ = [
     "AmendOrder",
     "CancelOrder",
+    "CloseCase",
     "FeedInput",
     "Notice",
     "OrderInput",
