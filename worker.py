@@ -8,12 +8,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from activities.case_activities import CaseActivities
@@ -24,7 +25,7 @@ from activities.reconcile_activities import ReconcileActivities
 from activities.resolve_activities import ResolveActivities
 from activities.venue_activities import VenueActivities
 from credentials import open_credentials
-from domain.errors import ConfigurationError, CredentialsUnavailable
+from domain.errors import ConfigurationError, CredentialsUnavailable, StoreUnavailable
 from domain.identifiers import ORDERS_QUEUE, venue_queue
 from domain.ports import Exchange
 from exchanges.opening import open_exchange
@@ -51,6 +52,8 @@ STICKY_TIMEOUT = timedelta(seconds=1)
 BEAT_INTERVAL = timedelta(seconds=1)
 """Heartbeats are passed on at least this often; the SDK's own 80 % of the timeout would leave no margin."""
 CREDENTIALS_RETRY_S = 2.0
+SERVER_RETRY_S = 0.5
+T = TypeVar("T")
 log = logging.getLogger("volex.worker")
 
 
@@ -66,16 +69,16 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     engine = open_engine(settings.database_url.get_secret_value(), application_name=identity)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
-        await kill_switch.follow_settings(engine, engaged=settings.risk.kill_switch)
-        exchanges = await _open_exchanges(settings, served, engine, stack)
-        client = await connect_with(settings, identity=identity, sandboxed=False)
-        since = await SqlReconciliationStore(engine).ledger_time()
+        await _once_there(stop, lambda: kill_switch.follow_settings(engine, engaged=settings.risk.kill_switch))
+        exchanges = await _open_exchanges(settings, served, engine, stack, stop)
+        client = await _once_there(stop, lambda: connect_with(settings, identity=identity, sandboxed=False))
+        since = await _once_there(stop, SqlReconciliationStore(engine).ledger_time)
         await stack.enter_async_context(_orders_worker(client, settings, engine, identity, since=since))
         for worker in _venue_workers(client, settings, engine, exchanges, identity):
             await stack.enter_async_context(worker)
         for account in served:
-            await start_feed(client, account)
-            await reconcile_soon(client, account, why=f"{identity} has started")
+            await _once_there(stop, lambda: start_feed(client, account))  # noqa: B023  # awaited within the round
+            await _once_there(stop, lambda: reconcile_soon(client, account, why=f"{identity} has started"))  # noqa: B023
         keeping = asyncio.create_task(keep_account_workflows(client, served))
         stack.callback(keeping.cancel)
         log.info("worker_ready", extra={"identity": identity, "accounts": list(served)})
@@ -163,17 +166,41 @@ def _venue_workers(
     ]
 
 
+async def _once_there(stop: asyncio.Event, step: Callable[[], Awaitable[T]]) -> T:
+    """Do a step of the start, waiting for ledger and Temporal while they do not answer: a restart is no cure."""
+    while True:
+        try:
+            return await step()
+        except (StoreUnavailable, RPCError, RuntimeError) as error:
+            log.warning("server_not_there_yet", extra={"text": str(error)[:300]})
+            await _pause(stop, SERVER_RETRY_S)
+
+
+class _Stopped(Exception):
+    """The worker was asked to stop while it was still waiting for what it needs."""
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+        raise _Stopped
+
+
 async def _open_exchanges(
-    settings: Settings, served: tuple[str, ...], engine: AsyncEngine, stack: contextlib.AsyncExitStack
+    settings: Settings,
+    served: tuple[str, ...],
+    engine: AsyncEngine,
+    stack: contextlib.AsyncExitStack,
+    stop: asyncio.Event,
 ) -> Mapping[str, Exchange]:
     exchanges: dict[str, Exchange] = {}
     for account in served:
-        exchanges[account] = await _open(settings, account, engine)
+        exchanges[account] = await _open(settings, account, engine, stop)
         stack.push_async_callback(exchanges[account].close)
     return exchanges
 
 
-async def _open(settings: Settings, account: str, engine: AsyncEngine) -> Exchange:
+async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asyncio.Event) -> Exchange:
     """Open one account; keys that cannot be had yet are waited for, and the log says so."""
     entry = settings.accounts[account]
     store = open_credentials(settings, account)
@@ -188,7 +215,7 @@ async def _open(settings: Settings, account: str, engine: AsyncEngine) -> Exchan
             credentials = await store.credentials(account, entry.exchange)
         except CredentialsUnavailable as error:
             log.warning("credentials_unavailable", extra={"account": account, "text": str(error)})
-            await asyncio.sleep(CREDENTIALS_RETRY_S)
+            await _pause(stop, CREDENTIALS_RETRY_S)
             continue
         return await open_exchange(
             account=account,
@@ -214,7 +241,8 @@ async def _stopped_by_signals() -> AsyncIterator[asyncio.Event]:
 
 async def _main(settings: Settings) -> None:
     async with _stopped_by_signals() as stop:
-        await run(settings, stop)
+        with contextlib.suppress(_Stopped):
+            await run(settings, stop)
 
 
 def main() -> None:
