@@ -10,9 +10,26 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from api.context import Account, Context, Ctx, answer, json_body
 from api.errors import WrongFields
 from api.problems import problem, problem_response
-from api.schemas import AmendBody, OrderBody, OrderJson, order_json, parse_body
+from api.schemas import (
+    AmendBody,
+    OrderBody,
+    OrderJson,
+    ResolveBody,
+    ResolvedJson,
+    order_json,
+    parse_body,
+    resolved_json,
+)
 from api.story import event_json, tell
-from domain.errors import NotAmendable, OrderClosed, RequestError, UnknownAccount, UnknownSymbol
+from domain.errors import (
+    DecisionContradicted,
+    NotAmendable,
+    NotInDoubt,
+    OrderClosed,
+    RequestError,
+    UnknownAccount,
+    UnknownSymbol,
+)
 from domain.events import Reason
 from domain.identifiers import ORDER_ID
 from domain.instrument import Instrument, normalize
@@ -52,7 +69,7 @@ Wait = Annotated[Literal["venue", "final"], Query(description="answer when the v
 WaitTime = Annotated[float | None, Query(gt=0, le=FINAL_WAIT_S, description="seconds to wait; 30, or 60 for the end")]
 
 
-def _json_of(model: type[OrderBody | AmendBody]) -> dict[str, Any]:
+def _json_of(model: type[OrderBody | AmendBody | ResolveBody]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
 
 
@@ -132,13 +149,16 @@ def _refused(order: Order, headers: dict[str, str]) -> Response:
 
 # Reading.
 
-State = Annotated[Literal["open", "closed", "all"], Query(alias="status", description="closed: whatever has ended")]
+State = Annotated[
+    Literal["open", "closed", "in_doubt", "all"],
+    Query(alias="status", description="open: not ended, in doubt or not; closed: whatever has ended"),
+]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Before = Annotated[
     str | None, Query(pattern=f"^{ORDER_ID.pattern}$", description="id of the last order of the page before")
 ]
 Symbol = Annotated[str | None, Query(max_length=64)]
-_IS_OPEN: Final = {"open": True, "closed": False, "all": None}
+_IS_OPEN: Final = {"open": True, "closed": False}
 
 
 @router.get("/orders/{exchange}", response_model=list[OrderJson])
@@ -152,7 +172,14 @@ async def list_orders(
     before: Before = None,
 ) -> Response:
     """Return orders, newest first. The `Link` header leads to the next page."""
-    orders = await context.reader.orders(account, is_open=_IS_OPEN[state], symbol=symbol, limit=limit, before=before)
+    orders = await context.reader.orders(
+        account,
+        is_open=_IS_OPEN.get(state),
+        symbol=symbol,
+        limit=limit,
+        before=before,
+        status=OrderStatus.IN_DOUBT if state == "in_doubt" else None,
+    )
     headers = {}
     if len(orders) == limit:
         following = request.url.include_query_params(before=orders[-1].order_id)
@@ -226,6 +253,45 @@ async def amend_order(request: Request, account: Account, order_id: str, context
     except (OrderClosed, NotAmendable) as error:
         return await _unchanged(error, account, order_id, context)
     return await _changed(view, account, context, is_over=_is_settled)
+
+
+_RESOLVED: dict[int | str, dict[str, Any]] = {
+    200: {"model": ResolvedJson, "description": "What came of the decision, and of the order after it"},
+    202: {"model": ResolvedJson, "description": "Decided; what follows is still to come"},
+    409: {"description": "The order is not in doubt; it is under `order`"},
+    422: {"description": "Not readable, or what the venue shows does not fit: both figures are under `numbers`"},
+    503: {"description": "The venue gave no whole answer: nothing was changed"},
+}
+
+
+@router.post(
+    "/orders/{exchange}/{order_id}/resolve",
+    responses=_RESOLVED,
+    response_model=None,
+    openapi_extra=_json_of(ResolveBody),
+)
+async def resolve_order(request: Request, account: Account, order_id: str, context: Ctx) -> Response:
+    """Decide on an order in doubt: which order of the venue it is, or that it was never placed.
+
+    The venue is asked before the decision counts: an order that it shows is adopted, whatever was decided.
+    """
+    body = parse_body(ResolveBody, await json_body(request))
+    if (body.placed is not None) == bool(body.never_placed):
+        raise WrongFields([{"field": "body", "message": "names either placed or never_placed: true"}])
+    try:
+        answered = await context.client.resolve_order(
+            order_id,
+            account=account,
+            placed=body.placed,
+            never_placed=bool(body.never_placed),
+            because=body.because,
+            requested_by=body.requested_by or REQUESTED_BY,
+        )
+    except (OrderClosed, NotInDoubt, DecisionContradicted) as error:
+        return await _unchanged(error, account, order_id, context)
+    order = answered.view.order or await _found(account, order_id, context)
+    resolved = resolved_json(order, ending=answered.ending, told=answered.told)
+    return answer(resolved, status=202 if order.status in _UNDECIDED else 200)
 
 
 def _is_settled(order: Order) -> bool:

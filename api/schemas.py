@@ -10,11 +10,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from api.errors import WrongFields
 from api.numbers import JsonNumber
 from api.problems import as_numbers, wrong_fields
+from domain.decisions import Because, Ending, VenueOrderId
 from domain.events import Reason
 from domain.identifiers import order_workflow_id
 from domain.lifecycle import OrderStatus
 from domain.numbers import subtract
-from domain.order import Label, Order, OrderSide, OrderTicket, OrderType, TimeInForce, TradingMode
+from domain.order import Label, OnNeverPlaced, Order, OrderSide, OrderTicket, OrderType, TimeInForce, TradingMode
+from workflows.order_display import next_in_doubt
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -63,6 +65,9 @@ class OrderBody(BaseModel):
     expires_at: Moment | None = Field(default=None, description="when we end the order; ISO 8601 with its zone")
     strategy: Label | None = None
     client_reference: Label | None = None
+    on_never_placed: OnNeverPlaced | None = Field(
+        default=None, description="what follows when the venue never got it: resubmit (if left out) or give_up"
+    )
 
     def ticket(self) -> OrderTicket:
         """Return what is asked for, in the domain's words. Raises `WrongFields` for a symbol that cannot be one."""
@@ -79,6 +84,7 @@ class OrderBody(BaseModel):
                 expires_at=self.expires_at,
                 strategy=self.strategy,
                 client_reference=self.client_reference,
+                on_never_placed=self.on_never_placed or OnNeverPlaced.RESUBMIT,
             )
         except ValidationError as error:
             raise wrong_fields(error.errors()) from None
@@ -91,6 +97,17 @@ class AmendBody(BaseModel):
 
     amount: Positive | None = None
     price: Positive | None = None
+
+
+class ResolveBody(BaseModel):
+    """Body of `POST /orders/{exchange}/{id}/resolve`: either `placed` or `never_placed`, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    placed: VenueOrderId | None = Field(default=None, description="the venue's id of the order that it is")
+    never_placed: StrictBool | None = Field(default=None, description="true: the venue never got it")
+    because: Because = Field(description="why, for the record")
+    requested_by: Label | None = Field(default=None, description="who decides; `rest` if left out")
 
 
 def parse_body(model: type[Body], content: object) -> Body:
@@ -152,10 +169,27 @@ class OrderJson(BaseModel):
     client_reference: str | None
     rounded_from: Number | None
     attempts: int
+    on_never_placed: OnNeverPlaced
+    in_doubt_since: datetime | None = Field(description="set while the order is in doubt, as the three below")
+    last_looked_at: datetime | None = Field(description="when the venue last said that it does not show it")
+    fence_ends_at: datetime | None = Field(
+        description="from when that is proof; null with `last_looked_at` set: never on this venue, a person decides"
+    )
+    next_step: str | None = Field(description="what happens next, in words")
     cancel_requested: bool
     needs_attention: bool
     updated_at: datetime
     closed_at: datetime | None
+
+
+class ResolvedJson(OrderJson):
+    """An order after a person's decision, and what came of it."""
+
+    resolution: Ending = Field(
+        description="adopted: as named; found: the venue shows it, whatever was decided; never_placed; "
+        "known_before: nothing was left to decide"
+    )
+    resolution_told: str = Field(description="the same in words, with what was taken on the person's word alone")
 
 
 class TickerJson(BaseModel):
@@ -231,7 +265,7 @@ STATUS_WORDS: Final[Mapping[OrderStatus, str]] = {
 
 def order_json(order: Order) -> OrderJson:
     """Return the order in the wire's words. Nothing is checked again: the domain has."""
-    ticket = order.ticket
+    ticket, doubt = order.ticket, order.doubt
     return OrderJson.model_construct(
         id=order.order_id,
         exchange=order.account,
@@ -263,11 +297,21 @@ def order_json(order: Order) -> OrderJson:
         client_reference=ticket.client_reference,
         rounded_from=order.rounded_from,
         attempts=order.attempt,
+        on_never_placed=ticket.on_never_placed,
+        in_doubt_since=doubt.since if doubt is not None else None,
+        last_looked_at=doubt.last_looked_at if doubt is not None else None,
+        fence_ends_at=doubt.fence_ends_at if doubt is not None else None,
+        next_step=next_in_doubt(order),
         cancel_requested=order.cancel_requested,
         needs_attention=order.needs_attention,
         updated_at=order.updated_at,
         closed_at=order.closed_at,
     )
+
+
+def resolved_json(order: Order, *, ending: Ending, told: str) -> ResolvedJson:
+    """Return an order after a person's decision in the wire's words."""
+    return ResolvedJson.model_construct(**dict(order_json(order)), resolution=ending, resolution_told=told)
 
 
 def reason_json(reason: Reason | None) -> ReasonJson | None:

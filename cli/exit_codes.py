@@ -7,9 +7,11 @@ from domain.errors import (
     CaseClosed,
     CaseNotFound,
     ConfigurationError,
+    DecisionContradicted,
     ExecutionError,
     IdempotencyConflict,
     NotAmendable,
+    NotInDoubt,
     OrderClosed,
     OrderNotFound,
     RequestError,
@@ -31,7 +33,16 @@ EPILOG: Final = (
     "Exit codes: 0 done; 1 failed; 2 wrong arguments, request or settings; 3 denied, rejected or impossible; "
     "4 not decided yet, or in doubt; 5 Temporal, database, venue or REST interface not reachable."
 )
-_IMPOSSIBLE: Final = (CaseClosed, CaseNotFound, IdempotencyConflict, NotAmendable, OrderClosed, OrderNotFound)
+_IMPOSSIBLE: Final = (
+    CaseClosed,
+    CaseNotFound,
+    DecisionContradicted,
+    IdempotencyConflict,
+    NotAmendable,
+    NotInDoubt,
+    OrderClosed,
+    OrderNotFound,
+)
 
 
 def code_of(error: ExecutionError) -> ExitCode:

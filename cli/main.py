@@ -19,7 +19,7 @@ app: Final = typer.Typer(
 )
 stack.register(app)
 demo.register(app)
-app.add_typer(orders.app, name="order")
+app.add_typer(orders.app, name="order")  # `doubts` has put its command there too
 account.register(app)
 cases.register(app)
 doctor.register(app)

@@ -100,6 +100,9 @@ def place(
     expires_at: ExpiresAt = None,
     strategy: Annotated[str | None, typer.Option(help="A label of yours.")] = None,
     reference: Annotated[str | None, typer.Option(help="Your own number for it.")] = None,
+    on_never_placed: Annotated[
+        Literal["resubmit", "give_up"], typer.Option(help="What follows when the venue never got it.")
+    ] = "resubmit",
     key: Key = None,
     wait: Wait = "venue",
     timeout_s: Timeout = 30.0,
@@ -129,8 +132,9 @@ def place(
         expires_at=_deadline(expires_in, expires_at, key),
         strategy=strategy,
         client_reference=reference,
+        on_never_placed=on_never_placed,
     )
-    _run(_placing(ticket, key, wait, timeout_s, json=json), account, json=json, data_dir=data_dir)
+    run(_placing(ticket, key, wait, timeout_s, json=json), account, json=json, data_dir=data_dir)
 
 
 def _deadline(expires_in: timedelta | None, expires_at: datetime | None, key: str | None) -> datetime | None:
@@ -202,13 +206,14 @@ def show(order: OrderName, account: Account = None, json: AsJson = False, data_d
             render.table(("", ""), render.order_details(view))
         return ExitCode.DONE
 
-    _run(work, account, json=json, data_dir=data_dir)
+    run(work, account, json=json, data_dir=data_dir)
 
 
 @app.command("list", epilog=EPILOG)
 def list_orders(
     state: Annotated[
-        Literal["open", "closed", "all"], typer.Option("--status", help="Which; closed is whatever has ended.")
+        Literal["open", "closed", "in_doubt", "all"],
+        typer.Option("--status", help="Which; closed is whatever has ended, open includes those in doubt."),
     ] = "all",
     symbol: Annotated[str | None, typer.Option(help="Only of this symbol.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many.")] = 20,
@@ -223,8 +228,16 @@ def list_orders(
     """
 
     async def work(client: "ExecutionClient", account: str) -> ExitCode:
-        is_open = {"open": True, "closed": False}.get(state)
-        views = await client.list_orders(account=account, is_open=is_open, symbol=symbol, limit=limit, before=before)
+        from domain.lifecycle import OrderStatus
+
+        views = await client.list_orders(
+            account=account,
+            is_open={"open": True, "closed": False, "in_doubt": True}.get(state),
+            status=OrderStatus.IN_DOUBT if state == "in_doubt" else None,
+            symbol=symbol,
+            limit=limit,
+            before=before,
+        )
         if json:
             render.as_json([render.order_for_programs(view) for view in views])
             return ExitCode.DONE
@@ -235,11 +248,11 @@ def list_orders(
                 rows.append((view.order_id, "", view.stage, "", ""))
             else:
                 at = render.moment(made.created_at)
-                rows.append((view.order_id, render.asked(made), made.status, render.filled(made), at))
+                rows.append((view.order_id, render.asked(made), render.status(made), render.filled(made), at))
         render.table(("id", "order", "status", "filled", "asked for"), rows)
         return ExitCode.DONE
 
-    _run(work, account, json=json, data_dir=data_dir)
+    run(work, account, json=json, data_dir=data_dir)
 
 
 @app.command(epilog=EPILOG)
@@ -262,7 +275,7 @@ def watch(
             last = view.order
         return _outcome(last) if last is not None and last.is_final else ExitCode.UNDECIDED
 
-    _run(work, account, json=json, data_dir=data_dir)
+    run(work, account, json=json, data_dir=data_dir)
 
 
 @app.command(epilog=EPILOG)
@@ -281,9 +294,11 @@ def cancel(
     async def work(client: "ExecutionClient", account: str) -> ExitCode:
         view = await client.cancel_order(order, account=account, requested_by=REQUESTED_BY, because=because)
         _show(view, json=json)
+        if not json and view.order is not None and view.order.status == "IN_DOUBT":
+            render.say("The order is in doubt: the cancel is kept, and carried out once the order is known.")
         return ExitCode.DONE if view.order is not None and view.order.is_final else ExitCode.UNDECIDED
 
-    _run(work, account, json=json, data_dir=data_dir)
+    run(work, account, json=json, data_dir=data_dir)
 
 
 @app.command(epilog=EPILOG)
@@ -310,7 +325,7 @@ def amend(
         running = view.order is None or view.order.amend_quantity is not None or view.order.status == "PENDING_CANCEL"
         return ExitCode.UNDECIDED if running else _outcome(view.order)
 
-    _run(work, account, json=json, data_dir=data_dir)
+    run(work, account, json=json, data_dir=data_dir)
 
 
 def _show(view: "OrderView", *, json: bool) -> None:
@@ -326,7 +341,7 @@ def _outcome(order: "Order | None") -> ExitCode:
     return ExitCode.REFUSED if order.status in _REFUSED else ExitCode.DONE
 
 
-def _run(work: Work, account: str | None, *, json: bool, data_dir: Path | None) -> None:
+def run(work: Work, account: str | None, *, json: bool, data_dir: Path | None) -> None:
     """Connect, do it, and end with its exit code."""
 
     async def connected() -> ExitCode:

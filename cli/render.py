@@ -84,6 +84,14 @@ def filled(order: "Order") -> str:
     return f"{plain(order.cum_qty)} of {plain(order.quantity)}{price}"
 
 
+def status(order: "Order") -> str:
+    """Say where an order stands, and since when it is in doubt."""
+    if order.doubt is None:
+        return str(order.status)
+    kept = ", cancel kept" if order.cancel_requested else ""
+    return f"{order.status} since {moment(order.doubt.since)}{kept}"
+
+
 def asked(order: "Order") -> str:
     """Say what was asked for, and the price where it was amended since."""
     from domain.numbers import plain
@@ -112,7 +120,8 @@ def order_details(view: "OrderView") -> list[tuple[str, object]]:
         ("id", order.order_id),
         ("account", f"{order.account} ({order.mode})"),
         ("order", asked(order)),
-        ("status", f"{order.status}{', needs attention' if order.needs_attention else ''}"),
+        ("status", f"{status(order)}{', needs attention' if order.needs_attention else ''}"),
+        *_doubt(order),
         ("filled", filled(order)),
         ("fees", fees),
         ("reason", order.reason),
@@ -125,6 +134,15 @@ def order_details(view: "OrderView") -> list[tuple[str, object]]:
         ("changed", moment(order.updated_at)),
         ("ended", moment(order.closed_at)),
     ]
+
+
+def _doubt(order: "Order") -> list[tuple[str, object]]:
+    """Say of an order in doubt what the last look found, and what comes next."""
+    from workflows.order_display import next_in_doubt
+
+    if order.doubt is None:
+        return []
+    return [("last look", moment(order.doubt.last_looked_at)), ("next", next_in_doubt(order))]
 
 
 def order_for_programs(view: "OrderView") -> object:

@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from domain.errors import ExecutionError, InvalidRequest, OrderNotFound, StoreUnavailable
 from domain.identifiers import ACCOUNT, ORDER_ID, order_workflow_id, parse_order_workflow_id
+from domain.lifecycle import OrderStatus
 from domain.order import Order, OrderRequest
 from domain.ports import OrderReader
 from starter.accounts import AccountCalls
@@ -74,6 +75,7 @@ class OrderReading(AccountCalls):
         *,
         account: str,
         is_open: bool | None = None,
+        status: OrderStatus | None = None,
         symbol: str | None = None,
         limit: int = 100,
         before: str | None = None,
@@ -90,12 +92,16 @@ class OrderReading(AccountCalls):
         if not 1 <= limit <= LIST_MAX:
             raise InvalidRequest(f"limit must be from 1 to {LIST_MAX}", numbers={"limit": str(limit)})
         if self._reader is not None:
-            orders = await self._reader.orders(account, is_open=is_open, symbol=symbol, limit=limit, before=before)
+            orders = await self._reader.orders(
+                account, is_open=is_open, symbol=symbol, limit=limit, before=before, status=status
+            )
             return [view_of(order) for order in orders]
         _check_names(account, before)
         wanted = [f'WorkflowType = "{ORDER_WORKFLOW}"', f'Account = "{account}"']
         if is_open is not None:
             wanted.append(f'ExecutionStatus {"=" if is_open else "!="} "Running"')
+        if status is not None:
+            wanted.append(f'OrderStatus = "{status.value}"')
         if symbol is not None:
             wanted.append(f'Symbol = "{_quoted(symbol)}"')
         if before is not None:
