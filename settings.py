@@ -78,12 +78,10 @@ class AccountSettings(_Section):
     ccxt: dict[str, Any] = Field(
         default={}, repr=False, description="merged into ccxt's constructor as it stands: urls, options, proxies, …"
     )
-    time_fence_s: int | None = Field(
+    time_fence_s: Annotated[int, Field(ge=1, le=3600)] | Literal["never"] | None = Field(
         default=None,
-        ge=1,
-        le=3600,
         description="seconds after signing from which 'not found' proves that an order was never placed; "
-        "the venue's own figure when left out",
+        "never: a person decides; the venue's own figure when left out",
     )
 
     @field_validator("ccxt")

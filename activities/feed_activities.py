@@ -5,6 +5,7 @@ symbol that has any. Only an order that left the list costs a call of its own, o
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,6 +13,7 @@ from decimal import Decimal
 from temporalio import activity
 
 from activities.calls import FollowCall, Followed
+from activities.doubt_watch import DoubtWatch
 from activities.failures import in_activity
 from activities.ledger_repair import LedgerRepair
 from domain.errors import ExecutionError, InvalidTransition, StoreUnavailable, UnknownAccount
@@ -85,7 +87,7 @@ class FeedActivities:
                         activity.logger.warning(
                             "feed_round_failed", extra={"account": call.account, "code": error.code, "text": str(error)}
                         )
-                    await asyncio.wait({shutdown}, timeout=pause_s)
+                    await self._pause(follower, shutdown, pause_s)
             finally:
                 shutdown.cancel()
             return Followed(
@@ -95,6 +97,16 @@ class FeedActivities:
                 until=self._clock(),
                 beat=beat.count,
             )
+
+    async def _pause(self, follower: "Follower", shutdown: asyncio.Task[None], pause_s: float) -> None:
+        """Wait, and watch doubts meanwhile: a venue that fails is asked rarely, and must not delay an alert."""
+        until = self._clock() + timedelta(seconds=pause_s)
+        step_s = self._pace.open_interval_s
+        while (left_s := (until - self._clock()).total_seconds()) > 0 and not shutdown.done():
+            await asyncio.wait({shutdown}, timeout=min(left_s, step_s))
+            if left_s > step_s:
+                with contextlib.suppress(ExecutionError):  # the next round tells
+                    await follower.watch_doubts(self._clock())
 
 
 class _LedgerBeat:
@@ -126,6 +138,7 @@ class Follower:
         self._pace = pace
         self._account = account
         self._balances_at: datetime | None = None
+        self._doubts = DoubtWatch(store, account)
         self.rounds = 0
         self.reports = 0
         self.notices = 0
@@ -133,8 +146,7 @@ class Follower:
     async def round(self, now: datetime) -> None:
         """Look once: working orders first, so that an order placed meanwhile is not taken for a missing one."""
         at_venue = await self._store.working_orders(self._account)
-        in_doubt = sum(1 for order in at_venue if order.status is OrderStatus.IN_DOUBT)
-        metrics.ORDERS_IN_DOUBT.labels(self._account).set(in_doubt)
+        await self._doubts.look(at_venue, now)
         working = [order for order in at_venue if _is_ours_to_follow(order)]
         if working:
             await self._follow(working, now)
@@ -144,6 +156,10 @@ class Follower:
             self._balances_at = now
         await self._tell()
         self.rounds += 1
+
+    async def watch_doubts(self, now: datetime) -> None:
+        """Look at the doubts alone, without asking the venue."""
+        await self._doubts.look(await self._store.working_orders(self._account), now)
 
     async def _follow(self, working: Sequence[Order], now: datetime) -> None:
         symbols = {order.ticket.symbol for order in working}

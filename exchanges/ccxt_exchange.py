@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import ccxt
 
@@ -53,10 +53,10 @@ class CcxtExchange:
     Parameters
     ----------
     time_fence_s
-        The account's own value in seconds, 1 or more, where it is set; else the venue's rules say.
+        The account's own value in seconds, 1 or more, or `never`, where it is set; else the venue's rules say.
     """
 
-    def __init__(self, client: VenueClient, *, time_fence_s: int | None = None) -> None:
+    def __init__(self, client: VenueClient, *, time_fence_s: int | Literal["never"] | None = None) -> None:
         self._client = client
         self._api = client.api
         self._rules = client.rules
@@ -337,6 +337,8 @@ class CcxtExchange:
 
     def time_fence_s(self) -> int | None:
         """Return the seconds after `signed_at` from which "not found" is proof; `None`: never on this venue."""
+        if self._time_fence_s == "never":
+            return None
         return self._time_fence_s if self._time_fence_s is not None else self._rules.time_fence_s
 
     async def close(self) -> None:

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import ccxt
 import ccxt.async_support
@@ -36,7 +36,7 @@ async def open_exchange(
     mode: TradingMode,
     ccxt_config: Mapping[str, object],
     credentials: Credentials,
-    time_fence_s: int | None = None,
+    time_fence_s: int | Literal["never"] | None = None,
     clock: Callable[[], datetime] = system_clock,
     paper: Callable[[Exchange], Exchange] | None = None,
 ) -> Exchange:
@@ -49,7 +49,7 @@ async def open_exchange(
     ccxt_config
         Merged into ccxt's constructor as it stands. If it names any of `urls.api`, then only those addresses are used.
     time_fence_s
-        Seconds, 1 or more, instead of the venue's own time fence.
+        Seconds, 1 or more, instead of the venue's own time fence; `never`: it has none, a person decides.
     paper
         Makes the paper exchange over the venue's public market data; needed in paper mode, which takes no keys.
 

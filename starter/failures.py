@@ -24,7 +24,8 @@ def _tree(root: type[ExecutionError]) -> Iterator[type[ExecutionError]]:
         yield from _tree(child)
 
 
-_BY_CODE: Mapping[str, type[ExecutionError]] = {error.code: error for error in _tree(ExecutionError)}
+_BY_CODE: Mapping[str, type[ExecutionError]] = {error.code: error for error in reversed([*_tree(ExecutionError)])}
+"""A class that only narrows its parent has the parent's code: it arrives as the parent."""
 
 
 def to_domain_error(failure: BaseException) -> ExecutionError:

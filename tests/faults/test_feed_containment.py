@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from activities.feed_activities import FeedPace, _Follower
+from activities.feed_activities import FeedPace, Follower
 from domain.errors import InvalidTransition
 from domain.lifecycle import OrderStatus
 from domain.ports import Notice
@@ -61,5 +61,5 @@ async def test_one_order_that_cannot_be_believed_does_not_keep_the_others_from_t
     store.broken, healthy = await _at_rest(store, venue, "broken"), await _at_rest(store, venue, "healthy")
     for order_id in (store.broken, healthy):
         venue.fill(order_id, "0.1")
-    await _Follower(store, venue, heard, FeedPace(), ACCOUNT).round(utc_now())
+    await Follower(store, venue, heard, FeedPace(), ACCOUNT).round(utc_now())
     assert heard.statuses == {healthy: OrderStatus.FILLED}

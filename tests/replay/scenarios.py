@@ -6,12 +6,12 @@ from decimal import Decimal
 
 from temporalio.client import WorkflowUpdateFailedError
 
-from domain.order import OrderSide, OrderType, TimeInForce
+from domain.order import OnNeverPlaced, OrderSide, OrderType, TimeInForce
 from domain.reports import VenueOrderStatus
 from tests.factories import make_request
 from tests.workflow import scripted_exchange as scripts
 from tests.workflow.conftest import Desk, Handle
-from workflows.messages import AmendOrder, CancelOrder, OrderInput
+from workflows.messages import AmendOrder, CancelOrder, OrderInput, ResolveOrder
 from workflows.order_workflow import OrderWorkflow
 
 Scenario = Callable[[Desk], Awaitable[Handle]]
@@ -143,6 +143,43 @@ async def in_doubt_and_sent_anew(desk: Desk) -> Handle:
     return handle
 
 
+async def in_doubt_and_given_up(desk: Desk) -> Handle:
+    desk.venue.on_submit = scripts.order_is_lost
+    _, handle = await desk.place(on_never_placed=OnNeverPlaced.GIVE_UP)
+    desk.clock.ahead = timedelta(seconds=17)
+    return handle
+
+
+async def in_doubt_rechecked_and_sent_anew(desk: Desk) -> Handle:
+    desk.venue.on_submit = scripts.order_is_lost
+    _, handle = await desk.place(order_type=OrderType.MARKET, price=None)
+    desk.clock.ahead = timedelta(seconds=17)
+    desk.venue.on_submit = scripts.fills_at_once
+    return handle
+
+
+async def in_doubt_and_decided_placed(desk: Desk) -> Handle:
+    desk.venue.fence_s = None
+    desk.venue.on_submit = scripts.reply_is_lost
+    desk.venue.hides_orders = True
+    view, handle = await desk.place()
+    desk.venue.fill(view.order_id, "0.1")
+    decision = ResolveOrder(placed="1", because="recorded", requested_by="recorder")
+    await handle.execute_update(OrderWorkflow.resolve, decision)
+    return handle
+
+
+async def in_doubt_canceled_and_decided_never_placed(desk: Desk) -> Handle:
+    desk.venue.fence_s = None
+    desk.venue.on_submit = scripts.order_is_lost
+    _, handle = await desk.place()
+    await handle.execute_update(OrderWorkflow.request_cancel, CancelOrder(requested_by="recorder"))
+    await handle.execute_update(
+        OrderWorkflow.resolve, ResolveOrder(never_placed=True, because="recorded", requested_by="recorder")
+    )
+    return handle
+
+
 async def canceled_while_in_doubt(desk: Desk) -> Handle:
     desk.venue.on_submit = scripts.order_is_lost
     _, handle = await desk.place()
@@ -201,6 +238,10 @@ SCENARIOS: tuple[Scenario, ...] = (
     rejected_by_the_venue,
     in_doubt_and_found,
     in_doubt_and_sent_anew,
+    in_doubt_and_given_up,
+    in_doubt_rechecked_and_sent_anew,
+    in_doubt_and_decided_placed,
+    in_doubt_canceled_and_decided_never_placed,
     canceled_while_in_doubt,
     amended_and_filled,
     amendment_refused,
