@@ -1,6 +1,7 @@
 """`volex reconcile|recover|cases|case close`: compare accounts with their venues, and what needs a person."""
 
 import asyncio
+import getpass
 import json as json_text
 import os
 import socket
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 app: Final = typer.Typer(help="Close cases that you have looked into.", no_args_is_help=True, epilog=EPILOG)
 
-CLOSED_BY: Final = "cli"
 CASE_ID_MAX: Final = 2**63 - 1
 """As in `domain.comparison`, which is too heavy to import for a help page."""
 COLUMNS: Final = ("account", "unfinished orders", "adopted now", "adopted in all", "open at venue", "cases opened")
@@ -119,7 +119,7 @@ def close(
 
         addresses, client = await _connected(data_dir)
         name = addresses.account(account)
-        done = await client.close_case(name, case, because=because, closed_by=_person())
+        done = await client.close_case(name, case, because=because, closed_by=f"cli:{_user()}")
         if json:
             render.as_json(case_json(done))
         else:
@@ -129,10 +129,12 @@ def close(
         asyncio.run(closed())
 
 
-def _person() -> str:
-    """Name who closes: the command line, and the user of this machine where that is known."""
-    name = os.environ.get("USER") or os.environ.get("LOGNAME") or ""
-    return f"{CLOSED_BY} ({name})" if name.isascii() and name.isprintable() and 0 < len(name) <= 32 else CLOSED_BY
+def _user() -> str:
+    """Return who is logged in, as far as the system knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
 
 
 async def _connected(data_dir: Path | None) -> tuple["Addresses", "ExecutionClient"]:

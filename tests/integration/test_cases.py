@@ -176,7 +176,7 @@ async def test_commands_compare_list_and_close(floor: Floor) -> None:
     assert warned["state"] == "warning" and "volex cases" in warned["what_to_do"]
     close = ("case", "close", str(case["id"]), "--because")
     closed = await volex(floor, *close, "known to us")
-    assert (closed.code, "closed by cli (ann): known to us" in closed.out) == (0, True)
+    assert (closed.code, "closed by cli:ann: known to us" in closed.out) == (0, True)
     again = await volex(floor, *close, "known to us")
     assert (again.code, again.out) == (3, "") and again.err.startswith("CASE_CLOSED")
     assert "known to us" in (await volex(floor, "cases", "--all")).out
