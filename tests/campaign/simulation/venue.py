@@ -217,7 +217,7 @@ class SimVenue:
         order.locked -= spent
         self.free[got] += amount
         third = self.world.rng.random() < 0.3
-        commission, commission_asset = (STEP * RATE, "BNB") if third else (amount * RATE, got)
+        commission, commission_asset = (notional * RATE / 4, "BNB") if third else (amount * RATE, got)
         self.free[commission_asset] -= commission
         if third:
             self.world.fault("fee_in_third_asset", order.client_id)
