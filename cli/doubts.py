@@ -8,14 +8,12 @@ import typer
 from cli import render
 from cli.exit_codes import EPILOG, ExitCode
 from cli.orders import Account, AsJson, OrderName, run
-from cli.orders import app as orders
 from cli.stack import DataDir
 
 if TYPE_CHECKING:
     from starter.client import ExecutionClient
 
 
-@orders.command(epilog=EPILOG)
 def resolve(
     order: OrderName,
     because: Annotated[str, typer.Option(help="Why: it is recorded with the decision.")],
@@ -58,6 +56,11 @@ def resolve(
         return ExitCode.UNDECIDED if undecided else ExitCode.DONE
 
     run(work, account, json=json, data_dir=data_dir)
+
+
+def register(orders: typer.Typer) -> None:
+    """Add the command to those of `volex order`."""
+    orders.command(epilog=EPILOG)(resolve)
 
 
 def _user() -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 import typer
 
-from cli import account, cases, demo, doctor, orders, render, stack
+from cli import account, cases, demo, doctor, doubts, orders, render, stack
 from cli.exit_codes import EPILOG, code_of
 from domain.errors import ExecutionError
 
@@ -19,7 +19,8 @@ app: Final = typer.Typer(
 )
 stack.register(app)
 demo.register(app)
-app.add_typer(orders.app, name="order")  # `doubts` has put its command there too
+app.add_typer(orders.app, name="order")
+doubts.register(orders.app)
 account.register(app)
 cases.register(app)
 doctor.register(app)

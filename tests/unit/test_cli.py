@@ -28,7 +28,7 @@ from starter.failures import EngineUnavailable
 from starter.reading import view_of
 from tests.factories import NOW, make_request
 
-ORDER_COMMANDS = ("place", "show", "list", "watch", "cancel", "amend")
+ORDER_COMMANDS = ("place", "show", "list", "watch", "cancel", "amend", "resolve")
 ACCOUNT_COMMANDS = ("balance", "ticker", "positions", "exchanges", "health", "doctor")
 
 
