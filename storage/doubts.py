@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.errors import DecisionContradicted
 from domain.events import Fill, OrderEvent, Reason
 from domain.lifecycle import OrderEventType, OrderStatus
-from domain.order import Order
+from domain.order import Doubt, Order
 from domain.ports import Attempt, Notice
 from domain.reports import OrderReport
 from storage import order_rows, recording
@@ -23,9 +23,10 @@ async def record_look(
 ) -> Order:
     """Note that the venue was asked and did not show the order; see `domain.ports.OrderStore.record_look`."""
     order = await order_rows.load(connection, attempt.account, attempt.order_id)
-    if order.doubt is None or order.attempt != attempt.attempt:
+    if order.status is not OrderStatus.IN_DOUBT or order.attempt != attempt.attempt:
         return order
-    doubt = order.doubt.model_copy(update={"last_looked_at": looked_at, "fence_ends_at": fence_ends_at})
+    known = order.doubt or Doubt(since=order.updated_at)  # an order from before doubts were kept
+    doubt = known.model_copy(update={"last_looked_at": looked_at, "fence_ends_at": fence_ends_at})
     return await order_rows.mark(connection, order, doubt=doubt)
 
 
