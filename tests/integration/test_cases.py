@@ -194,6 +194,18 @@ async def test_case_closed_before_raises_with_what_was_said(floor: Floor, client
     assert refused.value.numbers["resolution"] == "closed by anonymous: first"
 
 
+async def test_without_a_worker_a_comparison_ends_within_its_bound(floor: Floor, client: ExecutionClient) -> None:
+    worker = floor.stack.part("worker")
+    await worker.stop()
+    try:
+        for ask in (client.reconcile, client.recover):
+            with pytest.raises(EngineUnavailable, match="was not answered for in 2 s"):
+                await ask("binanceus", timeout_s=2)
+    finally:
+        await worker.start()
+    assert (await client.reconcile("binanceus")).account == "binanceus"
+
+
 async def test_recover_gives_every_order_its_workflow_back_after_temporals_store_is_lost(floor: Floor) -> None:
     resting = [await floor.place(f"recovered-{number}", **LIMIT) for number in range(5)]
     part = floor.stack.part("temporal")
