@@ -15,9 +15,13 @@ pytestmark = [pytest.mark.xdist_group("campaign-simulation"), pytest.mark.timeou
 SLICE_S = 60.0
 SEED = int(os.environ.get("VOLEX_CAMPAIGN_SEED") or secrets.randbelow(10**9))
 REGRESSIONS = (
-    (2, 98, "continue-as-new waited for an update that waits for the order's end"),
-    (2, 166, "an amended order that had traded ended rejected"),
-    (4, 30, "a worker whose clock is ahead took a fill for older than the balances"),
+    (6, 1, "a stale list and a stale order made a case of an order that had just ended"),
+    (6, 17, "a worker whose clock is ahead never counted a fill, and the balance seemed wrong"),
+    (6, 96, "a worker whose clock is ahead took a fill for older than the balances, and admitted too much"),
+    (6, 125, "an amended order that had traded ended rejected"),
+    (6, 174, "the reconciler adopted an order as it was before it ended"),
+    (6, 184, "continue-as-new waited for an update that waits for the order's end"),
+    (6, 267, "the reconciler adopted an order as it was before it ended, and was deaf to its cancel"),
 )
 """Seed, episode, and what it found: each broke a promise once."""
 FAULTS = {
@@ -28,6 +32,7 @@ FAULTS = {
     "store_outage", "store_failed_before_commit", "store_answer_lost",
     "store_ran_twice", "completion_lost", "signal_failed", "signal_late", "signal_twice", "worker_stopped", "zombie",
     "zombie_result_dropped", "both_workers_killed", "graceful_shutdown", "kill_switch",
+    "workflow_terminated", "temporal_lost",
 }  # fmt: skip
 KILL_POINTS = {
     "between two steps",
