@@ -12,7 +12,7 @@ from tests.campaign.variants import CONCLUDING, SENDING, Variant
 from tests.campaign.variants_of_records import LEDGER
 
 VARIANTS: tuple[Variant, ...] = (*SENDING, *CONCLUDING, *LEDGER)
-LIVES_MAX = 40_000
+LIVES_MAX = 80_000
 """A variant that lives this long has survived."""
 BASELINE_EPISODES = 4
 

@@ -31,7 +31,7 @@ Patch = Callable[[], AbstractContextManager[Any]]
 USUAL = Plan(orders=60, span_s=12.0, funds=3.0, kill_switches=0, continue_as_new=0.0, amends=0.0)
 """The weather that most variants are caught in. What it breaks in the code as it is would count for every variant."""
 AMENDS = Plan(orders=60, span_s=15.0, funds=5.0, amends=0.9, cancels=0.1, submit_fault=0.1, kill=0.003)
-LAGGING = Plan(orders=80, span_s=15.0, funds=3.0, amends=0.0, lag=0.95, submit_fault=0.7, read_fault=0.6)
+LAGGING = Plan(orders=80, span_s=15.0, funds=3.0, amends=0.0, lag=0.95, submit_fault=0.7, slow_answer=0.7)
 CANCELS = Plan(orders=60, span_s=12.0, funds=3.0, amends=0.0, cancels=0.9, submit_fault=0.1)
 
 

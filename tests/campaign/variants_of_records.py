@@ -24,6 +24,7 @@ from tests.campaign.variants import CANCELS, USUAL, Variant, replaced
 
 ZERO = Decimal(0)
 POOR = Plan(orders=150, span_s=2.0, funds=0.4, amends=0.0, kill=0.002, submit_fault=0.3)
+DOUBTFUL = Plan(orders=150, span_s=20.0, funds=0.25, amends=0.0, kill=0.002, submit_fault=0.9)
 SWITCHED = Plan(orders=60, span_s=12.0, funds=3.0, amends=0.0, kill_switches=3)
 CALM_FEED = Plan(orders=60, span_s=12.0, funds=3.0, amends=0.0, signal_fault=0.5)
 
@@ -40,7 +41,7 @@ def _check_then_act() -> Iterator[None]:
         base, quote = request.ticket.symbol.split("/")
         asset = quote if request.ticket.side == "buy" else base
         seen = book.available(asset)
-        await asyncio.sleep(0.05)  # between the check and the act others come in
+        await asyncio.sleep(1.0)  # between the check and the act others come in
         with patch.object(book, "available", lambda _: seen), patch.object(book, "_take", _takes_without_asking(book)):
             return await admit(self, request, validated, **others)
 
@@ -284,7 +285,7 @@ def _absence_is_end() -> Iterator[None]:
 LEDGER = (
     Variant("check_then_act", "the limit is read, and taken a moment later", _check_then_act, POOR),
     Variant("limit_on_position_only", "what open orders may use up is not counted", _position_only, POOR),
-    Variant("released_in_doubt", "an order in doubt gives its reservation back", _released_in_doubt, POOR),
+    Variant("released_in_doubt", "an order in doubt gives its reservation back", _released_in_doubt, DOUBTFUL),
     Variant("never_released", "an order that ended keeps its reservation", _never_released),
     Variant("kill_switch_cached", "the kill switch is read once", replaced(
         MemoryJournal, "kill_reason", _switch_unseen), SWITCHED),

@@ -199,7 +199,7 @@ class WorkerExchange:
         if order is None or now < order.seen_from:
             if order is not None:
                 self.world.fault("not_shown_yet", client_id)
-            if self.rng.random() < self.world.chaos(self.world.plan.read_fault):
+            if self.rng.random() < self.world.chaos(self.world.plan.slow_answer):
                 self.world.fault("slow_answer", client_id)
                 await self.worker.pause(self.rng.random() * HTTP_TIMEOUT_S)
             return None

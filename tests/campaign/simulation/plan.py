@@ -28,6 +28,8 @@ class Plan:
     store_latency: float = 0.25
     submit_fault: float = 0.3
     read_fault: float = 0.05
+    slow_answer: float = 0.05
+    """A "not found" that is true when it is made, and arrives seconds later."""
     cancel_fault: float = 0.5
     lag: float = 0.3
     """An order, ending or trade is shown late."""
