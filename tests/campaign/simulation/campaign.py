@@ -7,10 +7,13 @@ import os
 import platform
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
+
+from temporalio import activity
 
 from tests.campaign.simulation.plan import Plan
 from tests.campaign.simulation.world import Tally, World
@@ -42,12 +45,33 @@ def run_episode(seed: int, episode: int, *, plan: Plan | None = None, traced: bo
     and decides nothing.
     """
     world = World(seed, episode, plan=plan, traced=traced)
-    if episode % SHOWN_EVERY == 0:
-        world.run()
-        return world
-    with patch.object(order_workflow, "details", _unseen), patch.object(steps, "step_summary", _unseen):
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(activity, "logger", ActivityLog(world)))
+        if episode % SHOWN_EVERY:
+            stack.enter_context(patch.object(order_workflow, "details", _unseen))
+            stack.enter_context(patch.object(steps, "step_summary", _unseen))
         world.run()
     return world
+
+
+class ActivityLog:
+    """What activities log, heard by the judge: a report that nobody could believe is a defect, not weather."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def info(self, message: str, **_: Any) -> None:
+        """Hear of something usual."""
+
+    def warning(self, message: str, **_: Any) -> None:
+        """Hear of weather."""
+        self._world.count(f"log: {message}")
+
+    def error(self, message: str, *, extra: dict[str, Any], **_: Any) -> None:
+        """Hear of what should not be."""
+        self._world.count(f"log: {message}")
+        if message == "report_not_believed":
+            self._world.judge.violate("I9", extra["order_id"], f"a report was not believed: {extra['text']}")
 
 
 def _unseen(*_: Any, **__: Any) -> str:
