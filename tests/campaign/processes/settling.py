@@ -9,6 +9,7 @@ from temporalio.client import Client
 from tests.campaign.processes.callers import Desk
 from tests.faults import audit
 from tests.faults.floor import Floor
+from workflows.messages import ORDER_WORKFLOW
 
 WORKERS = ("worker", "worker-2")
 SETTLE_S = 180
@@ -40,6 +41,6 @@ async def _unfinished(floor: Floor) -> list[str]:
     ]
     left += await audit.open_ends(floor.database, floor.venue)
     client = await Client.connect(floor.stack.ready["temporal"])
-    query = "WorkflowType = 'OrderWorkflow' AND ExecutionStatus = 'Running'"
+    query = f"WorkflowType = '{ORDER_WORKFLOW}' AND ExecutionStatus = 'Running'"
     running = [execution.id async for execution in client.list_workflows(query)]
     return left + [f"the workflow {name} still runs" for name in running]
