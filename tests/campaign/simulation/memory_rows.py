@@ -269,7 +269,8 @@ class Account:
             unit_amount=reservation.unit_amount if mine else None,
         ).after(order, fills)
         row.free, row.used, row.total = moved.free, moved.used, moved.total
-        row.reserved, row.moved_at, row.expected = moved.reserved, moved.moved_at, moved.expected
+        row.reserved, row.moved_at = moved.reserved, moved.moved_at
+        row.expected, row.expected_at = moved.expected, moved.expected_at
         if mine:
             reservation.amount = moved.held
 
