@@ -110,6 +110,8 @@ class SimulatedTemporal:
 
     def ended(self, run: WorkflowRun) -> None:
         """Note the end of a workflow."""
+        if run.lost:
+            return
         if run.kind is OrderWorkflow:
             self.open_orders -= 1
         if run.failure is not None:
