@@ -55,7 +55,7 @@ def _mutants(options: argparse.Namespace) -> int:
     print(mutants.table(report))
     if options.save:
         _save("tier0.json", report)
-    return int(bool(report["survived"]))
+    return int(bool(report["survived"] or report["unbroken"]))
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -21,6 +21,8 @@ REGRESSIONS = (
     (6, 125, "an amended order that had traded ended rejected"),
     (6, 174, "the reconciler adopted an order as it was before it ended"),
     (6, 184, "continue-as-new waited for an update that waits for the order's end"),
+    (22, 1271, "an amendment after four unsent attempts ended the order rejected instead of sending the replacement"),
+    (31, 144, "a rejection by the venue's engine that was told twice made a case"),
     (6, 267, "the reconciler adopted an order as it was before it ended, and was deaf to its cancel"),
 )
 """Seed, episode, and what it found: each broke a promise once."""
