@@ -59,7 +59,7 @@ class WorkflowRun:
                 self.temporal.world.count("continued_as_new")
                 continue
             except asyncio.CancelledError:
-                return
+                pass  # canceled while it only waited for its callers: it ends so
             except Exception as error:
                 self.failure = error
             break
