@@ -27,7 +27,11 @@ class LedgerRepair:
     async def keep(self, account: str, *, known: int) -> int:
         """Count a beat and return the count, to be remembered by Temporal; repairs a ledger that is behind `known`."""
         beat = await self._store.beat(account, known=known)
-        return beat if beat is not None else await self._repair(account, known)
+        if beat is None:
+            return await self._repair(account, known)
+        if beat.started_anew:
+            await self._workflows.reconcile_soon(account, why="the account is served again")
+        return beat.count
 
     async def _repair(self, account: str, known: int) -> int:
         activity.logger.error("ledger_has_lost_facts", extra={"account": account, "known_beat": known})

@@ -70,8 +70,10 @@ class ReconcileActivities:
             if account not in self._exchanges:
                 raise UnknownAccount(f"this worker does not serve account {account!r}")
             began_at = await self._store.ledger_time()
+            # In this order: an order that ends in between is not unfinished any more.
+            running = await self._workflows.running(account)
             unfinished = await self._store.unfinished_orders(account)
-            adopted = await self._adopt(account, unfinished)
+            adopted = await self._adopt(account, [order for order in unfinished if order.order_id not in running])
             await self._follower(account).round(self._clock())
             reports, opened = await self._open_orders(account)
             opened += await self._figures(account)
@@ -91,12 +93,8 @@ class ReconcileActivities:
                 interval_s=self._interval_s,
             )
 
-    async def _adopt(self, account: str, unfinished: Sequence[Order]) -> list[str]:
+    async def _adopt(self, account: str, left: Sequence[Order]) -> list[str]:
         """Give every order of the ledger a workflow. Temporal's list may lag, and starting one twice does nothing."""
-        if not unfinished:
-            return []
-        running = await self._workflows.running(account)
-        left = [order for order in unfinished if order.order_id not in running]
         for order in left:
             await self._workflows.adopt(order)
             activity.logger.warning("order_adopted", extra={"account": account, "order_id": order.order_id})

@@ -106,10 +106,18 @@ class CaseStore(Protocol):
         """
 
 
+class Beat(Frozen):
+    """One round of an account's feed, as the ledger counts it."""
+
+    count: int
+    started_anew: bool
+    """Whether the account was unserved before it: it is reconciled before new orders are admitted."""
+
+
 class LedgerRepairStore(Protocol):
     """The ledger when it may have come back from a copy of an earlier moment. Raises `StoreUnavailable`."""
 
-    async def beat(self, account: str, *, known: int) -> int | None:
+    async def beat(self, account: str, *, known: int) -> Beat | None:
         """Count one beat of the account's feed; `None` when the count is behind `known`: the ledger has lost facts."""
 
     async def recorded_until(self) -> datetime:

@@ -55,6 +55,7 @@ STATE_AFTER: Final[Mapping[OrderEventType, AttemptState]] = MappingProxyType(
     {
         OrderEventType.ACCEPTED: AttemptState.CLOSED,
         OrderEventType.REJECTED: AttemptState.CLOSED,
+        OrderEventType.CANCELED: AttemptState.CLOSED,
         OrderEventType.NOT_SENT: AttemptState.VOID,
         OrderEventType.NEVER_PLACED: AttemptState.VOID,
         OrderEventType.SUBMIT_UNKNOWN: AttemptState.LEFT,
@@ -112,7 +113,8 @@ def fact_of(order: Order, attempt: int, outcome: SubmitOutcome) -> OrderEventTyp
         case SubmitVerdict.ACCEPTED:
             return OrderEventType.ACCEPTED
         case SubmitVerdict.REFUSED:
-            return OrderEventType.REJECTED
+            # What has traded in earlier attempts of an amended order was not rejected.
+            return OrderEventType.CANCELED if order.cum_qty > 0 else OrderEventType.REJECTED
         case SubmitVerdict.NOT_SENT:
             # The sender's own proof may come after somebody else gave it up for lost.
             return OrderEventType.NEVER_PLACED if in_doubt else OrderEventType.NOT_SENT
@@ -152,7 +154,10 @@ def subject_of(order: Order, report: OrderReport, about: tuple[int, AttemptState
     number, state = about
     if state is AttemptState.VOID:
         return Subject.UNEXPECTED
-    if sent and number == order.attempt:
+    if order.status is OrderStatus.REJECTED:
+        return Subject.UNEXPECTED
+    replaced_then_ended = order.is_final and order.venue_order_id is None
+    if sent and number == order.attempt and not replaced_then_ended:
         return Subject.PRESENT
     return Subject.TOO_EARLY if undecided else Subject.EARLIER
 

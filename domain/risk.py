@@ -45,7 +45,8 @@ class AccountTerms(Frozen):
     mode: TradingMode
     limits: Limits = Limits()
     reconciled_since: AwareDatetime | None = None
-    """No order is admitted until the account was compared with its venue at this time of the ledger or later."""
+    """If given, no order is admitted until the account was compared with its venue since it has been served; the
+    ledger knows since when that is, and this is the fallback of a ledger that does not."""
 
 
 class Exposure(Frozen):

@@ -30,6 +30,10 @@ _LOOK = select(
     .where(account_states.c.account == _ACCOUNT)
     .scalar_subquery()
     .label("reconciled_at"),
+    select(account_states.c.served_since)
+    .where(account_states.c.account == _ACCOUNT)
+    .scalar_subquery()
+    .label("served_since"),
     continuity.unverified(_ACCOUNT).label("unverified"),
     select(balances.c.total - balances.c.reserved)
     .where(balances.c.account == _ACCOUNT, balances.c.asset == bindparam("asset"))
@@ -108,7 +112,7 @@ async def _look(
     asset = quote_asset if request.ticket.side is OrderSide.BUY else base_asset
     key = {"account": request.account, "order_id": request.order_id, "asset": asset}
     row = (await connection.execute(_LOOK, key)).one()
-    since = terms.reconciled_since
+    since = (row.served_since or terms.reconciled_since) if terms.reconciled_since is not None else None
     compared = since is None or (row.reconciled_at is not None and row.reconciled_at >= since)
     continuity.refuse_if(row.unverified)
     exposure = Exposure(

@@ -5,33 +5,41 @@ below what Temporal remembers has lost facts. Whether it has is not known yet wh
 the feed has compared, `order_rows` and the last look refuse to change anything of the account.
 """
 
+from typing import Final
+
 from sqlalchemy import ColumnElement, ScalarSelect, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.comparison import Beat
 from domain.errors import StoreUnavailable
 from storage.tables import account_states
 
 _STARTED = func.pg_postmaster_start_time()
+UNSERVED_AFTER_S: Final = 10
+"""An account whose feed was silent for this long counts as started anew: workers come and go faster than that."""
 _BEAT = text(
-    """
-    INSERT INTO account_states AS s (account, beat, verified_start)
-    SELECT :account, 1, pg_postmaster_start_time() WHERE :known = 0
+    f"""
+    INSERT INTO account_states AS s (account, beat, verified_start, beat_at, served_since)
+    SELECT :account, 1, pg_postmaster_start_time(), clock_timestamp(), clock_timestamp() WHERE :known = 0
         OR EXISTS (SELECT FROM account_states WHERE account = :account)
-    ON CONFLICT (account) DO UPDATE SET beat = s.beat + 1, verified_start = pg_postmaster_start_time()
+    ON CONFLICT (account) DO UPDATE SET beat = s.beat + 1, verified_start = pg_postmaster_start_time(),
+        beat_at = clock_timestamp(),
+        served_since = CASE
+            WHEN s.verified_start = pg_postmaster_start_time()
+                AND s.beat_at > clock_timestamp() - interval '{UNSERVED_AFTER_S} seconds' THEN s.served_since
+            ELSE clock_timestamp() END
         WHERE s.beat >= :known
-    RETURNING beat
+    RETURNING beat, served_since = beat_at AS started_anew
     """
 )
 _ACCEPT = text(
     """
-    INSERT INTO account_states AS s (account, beat, verified_start)
-    VALUES (:account, :beat, pg_postmaster_start_time())
+    INSERT INTO account_states AS s (account, beat, verified_start, beat_at, served_since)
+    VALUES (:account, :beat, pg_postmaster_start_time(), clock_timestamp(), clock_timestamp())
     ON CONFLICT (account) DO UPDATE SET beat = greatest(s.beat, excluded.beat),
-        verified_start = excluded.verified_start, reconciled_at = NULL
+        verified_start = excluded.verified_start, beat_at = excluded.beat_at, served_since = excluded.served_since
     """
 )
-
-
 _DISTRUST = text("UPDATE account_states SET beat = -1, verified_start = '-infinity' WHERE account = :account")
 
 
@@ -62,10 +70,10 @@ def refuse_if(is_unverified: bool | None) -> None:
         )
 
 
-async def beat(connection: AsyncConnection, account: str, *, known: int) -> int | None:
-    """Count one beat and return the count; `None` for a ledger that is behind `known`: it has lost facts."""
-    found: int | None = (await connection.execute(_BEAT, {"account": account, "known": known})).scalar_one_or_none()
-    return found
+async def beat(connection: AsyncConnection, account: str, *, known: int) -> Beat | None:
+    """Count one beat; `None` for a ledger that is behind `known`: it has lost facts."""
+    row = (await connection.execute(_BEAT, {"account": account, "known": known})).one_or_none()
+    return Beat(count=row.beat, started_anew=row.started_anew) if row is not None else None
 
 
 async def accept(connection: AsyncConnection, account: str, *, beat: int) -> None:

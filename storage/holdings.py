@@ -8,7 +8,7 @@ Rows are locked in one order everywhere: the order, then balances by name, then 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from sqlalchemy import and_, bindparam, func, or_, select, text
@@ -24,7 +24,9 @@ from domain.risk import Reservation
 from storage.tables import account_states, balances, reservations
 
 ZERO = Decimal(0)
-_MOVING = ("free", "used", "total", "reserved", "moved_at", "expected")
+CLOCKS = timedelta(seconds=1)
+"""How far the venue's clock and ours may be apart; the time fence allows as much."""
+_MOVING = ("free", "used", "total", "reserved", "moved_at", "expected", "expected_at")
 
 _TAKE = """
     UPDATE balances SET reserved = reserved + :more
@@ -76,10 +78,11 @@ _WRITE_BALANCES = text(
         UPDATE reservations SET amount = :kept WHERE account = :account AND order_id = :order_id AND amount <> :kept
     )
     UPDATE balances SET free = new.free, used = new.used, total = new.total, reserved = new.reserved,
-        moved_at = new.moved_at, expected = new.expected
+        moved_at = new.moved_at, expected = new.expected, expected_at = new.expected_at
     FROM unnest(:assets ::text[], :free ::numeric[], :used ::numeric[], :total ::numeric[], :reserved ::numeric[],
-        :moved_at ::timestamptz[], :expected ::numeric[])
-        AS new (asset, free, used, total, reserved, moved_at, expected)
+        :moved_at ::timestamptz[], :expected ::numeric[],
+        :expected_at ::timestamptz[])
+        AS new (asset, free, used, total, reserved, moved_at, expected, expected_at)
     WHERE account = :account AND balances.asset = new.asset
     """
 )
@@ -182,18 +185,22 @@ class _Row:
     def after(self, order: Order, fills: Sequence[Fill]) -> "_Row":
         """Return the balance after the fills, with the reservation that the order has now.
 
-        A fill that is older than the venue's word is in that word already. The venue will tell anew soon; until then
-        no figure goes below zero, for a fill must be recorded whatever we believed was there.
+        A fill that is older than the venue's word is in that word already. Its time is the venue's and the word's is
+        ours: what falls between the two clocks counts if it lessens what is there, and does not if it adds to it.
+        The venue will tell anew soon; until then no figure goes below zero, for a fill must be recorded whatever we
+        believed was there.
         """
         free, used, total, moved_at = self.free, self.used, self.total, self.moved_at
-        expected = self.expected
+        expected, expected_at = self.expected, self.expected_at
         for fill in fills:
             for asset, delta in _deltas(order, fill):
                 if asset != self.asset:
                     continue
-                if self.expected_at is None or fill.ts_event > self.expected_at:
+                if expected_at is not None and abs(fill.ts_event - expected_at) < CLOCKS:
+                    expected_at = None  # nobody can tell whether it is in: the next comparison begins anew
+                elif expected_at is not None and fill.ts_event > expected_at:
                     expected = add(expected, delta)
-                if fill.ts_event <= self.asked_at:
+                if fill.ts_event <= self.asked_at + (CLOCKS if delta > 0 else -CLOCKS):
                     continue
                 from_used = min(used, max(EXACT.minus(delta), ZERO))
                 used = subtract(used, from_used)
@@ -204,7 +211,8 @@ class _Row:
         if held is not None:
             held = _needed(order, self.unit_amount or ZERO)
             reserved = add(reserved, subtract(held, self.held or ZERO))
-        moved = replace(self, free=free, used=used, total=total, moved_at=moved_at, expected=expected)
+        moved = replace(self, free=free, used=used, total=total, moved_at=moved_at)
+        moved = replace(moved, expected=expected, expected_at=expected_at)
         return replace(moved, reserved=reserved, held=held)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from domain.comparison import LEDGER_RESTORED
+from domain.comparison import LEDGER_RESTORED, Beat
 from domain.events import OrderEvent, Reason
 from domain.identifiers import derive_client_order_id
 from domain.instrument import deny
@@ -39,7 +39,7 @@ class SqlLedgerRepairStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def beat(self, account: str, *, known: int) -> int | None:
+    async def beat(self, account: str, *, known: int) -> Beat | None:
         """Count one beat of the account's feed."""
         return await in_transaction(self._engine, lambda connection: continuity.beat(connection, account, known=known))
 

@@ -185,6 +185,8 @@ account_states = Table(
     _time("reconciled_at", nullable=True),
     Column("beat", BigInteger, nullable=False, server_default="0"),
     _time("verified_start", nullable=True),
+    _time("beat_at", nullable=True),
+    _time("served_since", nullable=True),
 )
 
 kill_switches = Table(

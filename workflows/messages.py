@@ -6,6 +6,7 @@ from pydantic import Field
 
 from domain.comparison import CASE_ID_MAX
 from domain.decisions import Because, Decision, Ending
+from domain.events import Reason
 from domain.numbers import Price, Quantity
 from domain.order import Frozen, Order, OrderRequest
 from domain.ports import Notice
@@ -34,6 +35,9 @@ class OrderInput(Frozen):
 
     request: OrderRequest
     adopt: Order | None = None
+    cancel: Reason | None = None
+    amend: "AmendOrder | None" = None
+    """Wishes that the run before had not carried out yet."""
 
 
 class PlaceOrder(Frozen):

@@ -36,15 +36,16 @@ class OrderRequests:
         self._request = start.request
         self._order: Order | None = start.adopt
         self._stage = Stage.POLL_FILL if start.adopt else Stage.VALIDATE
-        self._cancel: Reason | None = None
-        self._amend: AmendOrder | None = None
+        self._cancel: Reason | None = start.cancel
+        self._amend: AmendOrder | None = start.amend
+        self._renewing = False
         self._amend_refusal: ApplicationError | None = None
 
     @workflow.update(name="place", description="Place the order; answers when the venue has answered")
     async def place(self, message: PlaceOrder) -> OrderView:
         """Answer when the venue has answered or, if asked, at the end."""
         if message.wait_final:
-            await workflow.wait_condition(lambda: self._stage is Stage.DONE)
+            await workflow.wait_condition(lambda: self._stage is Stage.DONE or self._renewing)
         else:
             await workflow.wait_condition(lambda: self._order is not None and self._order.status not in UNANSWERED)
         return self._view()

@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
 
 RECHECKED = "revalidate-before-resubmit"
 CANCEL_ON_RECORD = "record-cancel-in-doubt"
+ADOPTED_ANEW = "look-when-adopted"
 """Patches: orders that were under way before them go on as they began."""
 
 
@@ -66,6 +67,9 @@ class OrderWorkflow(OrderRequests):
             self._order = await self._risk_check(validated)
             if not self._order.is_final:
                 await self._submit(self._order)
+        elif workflow.patched(ADOPTED_ANEW):
+            # Who adopted it may have read the ledger a moment before the order moved on.
+            self._learn(await steps.look_up(self._order, why="taken over"))
         order = await self._work()
         return await self._persist(order)
 
@@ -94,8 +98,7 @@ class OrderWorkflow(OrderRequests):
         self._stage = Stage.SUBMIT
         ending = self._why_not_submit(order)
         if ending is None and denial is not None:
-            # What has traded was not rejected: of an amended order only the rest is given up.
-            ending = (OrderEventType.CANCELED if order.cum_qty > 0 else OrderEventType.REJECTED, denial)
+            ending = (_given_up(order), denial)
         if ending is None:
             self._learn(await steps.submit(order))
         else:
@@ -110,7 +113,7 @@ class OrderWorkflow(OrderRequests):
             return OrderEventType.EXPIRED, deny(DEADLINE_REACHED, "the order's deadline passed before it was sent")
         if order.attempt >= policies.SUBMIT_ATTEMPTS_MAX:
             reason = order.reason or deny("ATTEMPTS_USED_UP", "no attempt reached the venue")
-            return OrderEventType.REJECTED, reason
+            return _given_up(order), reason
         return None
 
     async def _work(self) -> Order:
@@ -219,8 +222,10 @@ class OrderWorkflow(OrderRequests):
         self._show(f"waiting for fills; looks for itself in {until}")
         seq = order.seq
         if workflow.info().is_continue_as_new_suggested():
+            self._renewing = True  # callers that wait are answered with the state as it is
             await workflow.wait_condition(workflow.all_handlers_finished)
-            workflow.continue_as_new(OrderInput(request=self._request, adopt=self._known()))
+            wishes = {"cancel": self._cancel, "amend": self._amend}
+            workflow.continue_as_new(OrderInput(request=self._request, adopt=self._known(), **wishes))
         changed = await self._wait_for_change(order, until, "poll_fill: wait for fills")
         if not changed and not self._deadline_passed() and self._known().seq == seq:
             self._learn(await steps.look_up(order, why="self-check"))
@@ -280,6 +285,11 @@ class OrderWorkflow(OrderRequests):
         if order.venue_order_id is not None:
             updates.append(search_attributes.VENUE_ORDER_ID.value_set(order.venue_order_id))
         workflow.upsert_search_attributes(updates)
+
+
+def _given_up(order: Order) -> OrderEventType:
+    """What has traded was not rejected: of an amended order only the rest is given up."""
+    return OrderEventType.CANCELED if order.cum_qty > 0 else OrderEventType.REJECTED
 
 
 def _no_rules(failure: ActivityError) -> Reason:

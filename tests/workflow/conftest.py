@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from google.protobuf.empty_pb2 import Empty
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
@@ -38,6 +39,7 @@ from workflows.order_workflow import OrderWorkflow
 from workflows.temporal_plugin import volex_plugin
 
 RESULT_WITHIN_S = 20
+AT_REST_AFTER_S = 0.3
 
 
 @dataclass
@@ -127,8 +129,26 @@ class Desk:
     async def clear(self) -> None:
         """End what still runs: its timers would keep the server's time from being skipped in the tests that follow."""
         for handle in self.handles:
-            with contextlib.suppress(RPCError):
-                await handle.terminate("the test is over")
+            if await self._is_at_rest(handle):
+                with contextlib.suppress(RPCError):
+                    await handle.terminate("the test is over")
+
+    async def _is_at_rest(self, handle: Handle) -> bool:
+        """Wait until the workflow has ended (false) or only waits (true).
+
+        If one is terminated while an activity of it is under way, the server never skips time again.
+        """
+        seen, since = -1, 0.0
+        async with asyncio.timeout(RESULT_WITHIN_S):
+            while True:
+                told = await handle.describe()
+                if told.status is not WorkflowExecutionStatus.RUNNING:
+                    return False
+                if told.raw_description.pending_activities or told.history_length != seen:
+                    seen, since = told.history_length, time.monotonic()
+                elif time.monotonic() - since > AT_REST_AFTER_S:
+                    return True
+                await asyncio.sleep(0.02)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -12,5 +12,6 @@ def upgrade() -> None:
     """Count the feed's rounds, and keep under which start of the server they were found in order."""
     op.execute(
         "ALTER TABLE account_states ADD COLUMN beat BIGINT NOT NULL DEFAULT 0,"
-        " ADD COLUMN verified_start TIMESTAMP WITH TIME ZONE"
+        " ADD COLUMN verified_start TIMESTAMP WITH TIME ZONE, ADD COLUMN beat_at TIMESTAMP WITH TIME ZONE,"
+        " ADD COLUMN served_since TIMESTAMP WITH TIME ZONE"
     )

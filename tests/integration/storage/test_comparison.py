@@ -147,3 +147,18 @@ async def test_nothing_is_admitted_before_the_account_was_reconciled_since_the_s
     assert await admit() == "UNAVAILABLE"
     await comparison.finish(ACCOUNT, began_at=start)
     assert await admit() == "ALLOW"
+
+
+async def test_fill_between_two_clocks_begins_the_comparison_anew(
+    life: Life, comparison: SqlReconciliationStore, rows: Rows
+) -> None:
+    await life.fund(asked_at=NOW, USDT="1000")
+    order = await life.resting()
+    early = make_fill(ts_event=NOW - timedelta(milliseconds=300))
+    report = make_report(status=VenueOrderStatus.CLOSED, cum_qty=Decimal("0.1"), trades=(early,))
+    await life.store.record_report(ACCOUNT, order.order_id, report, trades=(), now=NOW)
+    [usdt] = await rows("SELECT total, expected_at FROM balances WHERE asset = 'USDT'")
+    assert (usdt.total, usdt.expected_at) == (Decimal(990), None), "spent money counts, whichever clock is right"
+    told = [balance("USDT", "990"), balance("BTC", "0.0999")]
+    for number in range(3):
+        assert await comparison.compare_balances(ACCOUNT, told, asked_at=LATER + number * STANDS_FOR) == []

@@ -178,7 +178,7 @@ async def test_spending_takes_from_used_first(life: Life, store: SqlOrderStore, 
     order = await life.resting(side=OrderSide.SELL)
     resting = Balance(asset="BTC", free=Decimal("0.9"), used=Decimal("0.1"), total=Decimal(1))
     await store.record_balances(ACCOUNT, [resting], asked_at=NOW)
-    await told(store, order, [part("1", "0.1", ts_event=NOW + timedelta(seconds=1))], status=VenueOrderStatus.CLOSED)
+    await told(store, order, [part("1", "0.1", ts_event=NOW + timedelta(seconds=2))], status=VenueOrderStatus.CLOSED)
     btc, usdt = await reader.balances(ACCOUNT)
     assert [plain(figure) for figure in (btc.free, btc.used, btc.total)] == ["0.9", "0", "0.9"]
     assert [plain(figure) for figure in (usdt.free, usdt.total)] == ["10", "10"]

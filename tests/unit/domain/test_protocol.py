@@ -47,6 +47,16 @@ def test_outcome_is_news_only_to_an_order_that_is_undecided(status: S, verdict: 
         assert fact in STATE_AFTER
 
 
+def test_refused_replacement_of_an_order_that_has_traded_is_canceled_and_not_rejected() -> None:
+    traded = order(attempt=2, cum_qty=Decimal("0.1"))
+    assert fact_of(traded, 2, outcome(SubmitVerdict.REFUSED)) is OrderEventType.CANCELED
+
+
+def test_look_at_an_attempt_that_was_replaced_says_nothing_of_the_order_that_ended_before_the_next() -> None:
+    ended = order(status=S.CANCELED, attempt=1, venue_order_id=None)
+    assert subject_of(ended, make_report(venue_order_id="7"), (1, AttemptState.CLOSED)) is Subject.EARLIER
+
+
 @pytest.mark.parametrize("verdict", SubmitVerdict)
 def test_outcome_of_an_earlier_attempt_is_no_news(verdict: SubmitVerdict) -> None:
     assert fact_of(order(attempt=2), 1, outcome(verdict)) is None
@@ -89,7 +99,7 @@ def test_report_about_another_attempt_never_counts_in_full(status: S, state: Att
     about = (1, state) if state is not None else None
     subject = subject_of(second, make_report(venue_order_id="7"), about)
     assert subject is not Subject.PRESENT
-    if state in (AttemptState.VOID, None):
+    if state in (AttemptState.VOID, None) or status is S.REJECTED:
         assert subject is Subject.UNEXPECTED
     else:
         assert subject is (Subject.TOO_EARLY if status in UNDECIDED else Subject.EARLIER)
