@@ -7,7 +7,7 @@ symbol that has any. Only an order that left the list costs a call of its own, o
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from temporalio import activity
@@ -31,6 +31,8 @@ NOTICES_PER_ROUND = 200
 RECENT = timedelta(minutes=10)
 """Orders that changed this lately share one read of the symbol's trades; one that rested longer is asked for alone,
 so that a week of other trades is not read again."""
+SETTLED_AFTER = timedelta(seconds=3)
+"""Balances told sooner after a fill may be from before it, by one of two clocks: they are asked for once more."""
 FAILURE_PAUSE_MAX_S = 30.0
 STORE_PAUSE_MAX_S = 1.0
 
@@ -138,6 +140,7 @@ class Follower:
         self._pace = pace
         self._account = account
         self._balances_at: datetime | None = None
+        self._moved_at = datetime.min.replace(tzinfo=UTC)
         self._doubts = DoubtWatch(store, account)
         self.rounds = 0
         self.reports = 0
@@ -153,7 +156,7 @@ class Follower:
         if self._balances_at is None or (now - self._balances_at).total_seconds() >= self._pace.idle_interval_s:
             balances = await self._exchange.fetch_balances()
             await self._store.record_balances(self._account, balances, asked_at=now)
-            self._balances_at = now
+            self._balances_at = now if now - self._moved_at > SETTLED_AFTER else None
         await self._tell()
         self.rounds += 1
 
@@ -197,6 +200,7 @@ class Follower:
                 activity.logger.error("report_not_believed", extra={"order_id": order.order_id, "text": str(error)})
                 continue
             self.reports += 1
+            self._moved_at = now
             self._balances_at = None  # a fill or an ending moved them: ask the venue anew
 
     async def _tell(self) -> None:

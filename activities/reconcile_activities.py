@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from temporalio import activity
 
@@ -16,6 +16,7 @@ from activities.failures import in_activity
 from activities.feed_activities import Follower
 from domain.comparison import (
     BALANCE_MISMATCH,
+    OPEN_AFTER_END,
     ORPHAN_ORDER,
     POSITION_MISMATCH,
     OrderWorkflows,
@@ -31,6 +32,8 @@ from domain.ports import Exchange
 from domain.reports import OrderRef, OrderReport, VenueOrderStatus
 from observability import metrics
 
+SHOWN_AFTER_END = timedelta(seconds=20)
+"""Twice the visibility lag that the time fence allows for."""
 NO_LONGER_OPEN = "the venue no longer shows it as open"
 
 
@@ -107,22 +110,28 @@ class ReconcileActivities:
             reports = await exchange.fetch_open_orders(None)
         owners = await self._store.owners(account, reports)
         opened: list[str] = []
-        orphans: set[str] = set()
+        orphans, ended = set[str](), set[str]()
         for report in reports:
             subject = subject_at_venue(report)
             owner = owners.get((report.symbol, report.venue_order_id))
             if owner is None:
                 orphans.add(subject)
                 reason, order_id = orphan(report), None
-            elif owner.is_final and (fresh := await self._still_open(exchange, report)) is not None:
+            elif self._ended_long_ago(owner) and (fresh := await self._still_open(exchange, report)) is not None:
+                ended.add(subject)
                 reason, order_id = open_after_end(owner, fresh), owner.order_id
             else:
                 continue
             now = self._clock()
             if await self._store.open_case(account, subject, reason, order_id=order_id, now=now):
                 opened.append(f"{reason.code} {subject}")
-        await self._store.close_others(account, ORPHAN_ORDER, but=orphans, resolution=NO_LONGER_OPEN, now=self._clock())
+        for code, still in ((ORPHAN_ORDER, orphans), (OPEN_AFTER_END, ended)):
+            await self._store.close_others(account, code, but=still, resolution=NO_LONGER_OPEN, now=self._clock())
         return reports, opened
+
+    def _ended_long_ago(self, order: Order) -> bool:
+        """Tell whether an order has ended for longer than a venue may go on showing it as open."""
+        return order.closed_at is not None and self._clock() - order.closed_at > SHOWN_AFTER_END
 
     async def _still_open(self, exchange: Exchange, report: OrderReport) -> OrderReport | None:
         """Ask again: the order may have ended between the venue's list and our look at the ledger."""

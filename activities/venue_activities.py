@@ -147,7 +147,7 @@ class VenueActivities:
         )
         if order.status is OrderStatus.IN_DOUBT and notice.order.status is not OrderStatus.IN_DOUBT:
             metrics.DOUBTS_ENDED.labels(order.account, "found").inc()
-        await self._store.mark_notified(order.account, [notice])
+        # Not marked as heard: a look that was given to another worker meanwhile loses its result, never its news.
         return notice.order
 
     async def _absent(self, order: Order, attempt: Attempt, exchange: Exchange, *, asked_at: datetime) -> Order:

@@ -55,8 +55,6 @@ class Reconciled(Frozen):
     open_at_venue: int = 0
     adopted: tuple[str, ...] = ()
     """Orders that no workflow carried, and one does now."""
-    restored: tuple[str, ...] = ()
-    """Orders whose facts the ledger had lost; they are looked up at the venue anew."""
     cases: tuple[str, ...] = ()
     """Cases opened by it, as `CODE subject`."""
     interval_s: float

@@ -149,6 +149,8 @@ class Order(Frozen):
     """Set while the order is in doubt."""
     never_placed: bool = False
     """Whether the latest attempt never reached the venue, by proof after a doubt or by a person's decision."""
+    sent_in_vain: int | None = None
+    """Attempts in a row that came to nothing, since the venue last took one; `None` before the first of them."""
     owed_since: AwareDatetime | None = None
     """Since when the venue has said that more was filled than its trades show; `None` while they add up."""
     replaced_qty: Quantity = Decimal(0)
@@ -223,7 +225,7 @@ def _submitted(order: Order, event: OrderEvent) -> Mapping[str, object]:
 
 
 def _known_to_venue(order: Order, event: OrderEvent) -> Mapping[str, object]:
-    known = {"needs_attention": False}
+    known: dict[str, object] = {"needs_attention": False, "sent_in_vain": 0}
     return {**known, "venue_order_id": event.venue_order_id} if event.venue_order_id else known
 
 
@@ -263,6 +265,7 @@ def _replaced(order: Order, event: OrderEvent) -> Mapping[str, object]:
         "amend_price": None,
         "venue_order_id": None,
         "replaced_qty": order.cum_qty,
+        "sent_in_vain": 0,
     }
 
 
@@ -270,8 +273,12 @@ def _in_doubt(order: Order, event: OrderEvent) -> Mapping[str, object]:
     return {"needs_attention": True, "doubt": Doubt(since=event.ts_event)}
 
 
+def _not_sent(order: Order, event: OrderEvent) -> Mapping[str, object]:
+    return {"sent_in_vain": (order.sent_in_vain or 0) + 1}
+
+
 def _never_placed(order: Order, event: OrderEvent) -> Mapping[str, object]:
-    return {"never_placed": True, "needs_attention": False}
+    return {**_not_sent(order, event), "never_placed": True, "needs_attention": False}
 
 
 def _finalized(order: Order, event: OrderEvent) -> Mapping[str, object]:
@@ -288,6 +295,7 @@ _CHANGES: Mapping[OrderEventType, Callable[[Order, OrderEvent], Mapping[str, obj
     OrderEventType.AMEND_REQUESTED: _amend_requested,
     OrderEventType.REPLACED: _replaced,
     OrderEventType.SUBMIT_UNKNOWN: _in_doubt,
+    OrderEventType.NOT_SENT: _not_sent,
     OrderEventType.NEVER_PLACED: _never_placed,
     OrderEventType.FINALIZED: _finalized,
 }

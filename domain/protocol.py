@@ -154,7 +154,7 @@ def subject_of(order: Order, report: OrderReport, about: tuple[int, AttemptState
     number, state = about
     if state is AttemptState.VOID:
         return Subject.UNEXPECTED
-    if order.status is OrderStatus.REJECTED:
+    if order.status is OrderStatus.REJECTED and report.status is not VenueOrderStatus.REJECTED:
         return Subject.UNEXPECTED
     replaced_then_ended = order.is_final and order.venue_order_id is None
     if sent and number == order.attempt and not replaced_then_ended:

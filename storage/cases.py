@@ -26,6 +26,14 @@ async def open_case(
     return opened.rowcount == 1
 
 
+async def open_another(
+    connection: AsyncConnection, account: str, subject: str, reason: Reason, *, order_id: str | None, now: datetime
+) -> None:
+    """Open a case for something that happened again; one that is still open is closed as followed by it."""
+    await close_case(connection, account, subject, reason.code, resolution="followed by another", now=now)
+    await open_case(connection, account, subject, reason, order_id=order_id, now=now)
+
+
 async def open_once(
     connection: AsyncConnection, account: str, subject: str, reason: Reason, *, order_id: str | None, now: datetime
 ) -> bool:
@@ -130,6 +138,7 @@ __all__ = [
     "close_others",
     "listed",
     "numbered",
+    "open_another",
     "open_case",
     "open_once",
     "orders_with_open_case",

@@ -139,10 +139,9 @@ class SqlReconciliationStore:
         """Compare the venue's totals with what should be there."""
 
         async def compare(connection: AsyncConnection) -> Sequence[str]:
-            undecided = select(orders.c.order_id).where(
-                orders.c.account == account, orders.c.is_at_venue, orders.c.status.in_(UNDECIDED)
-            )
-            explained = (await connection.execute(undecided.limit(1))).first() is not None
+            at_venue = select(orders.c.status).where(orders.c.account == account, orders.c.is_at_venue)
+            statuses = set((await connection.execute(at_venue)).scalars())
+            moving, explained = bool(statuses), not statuses.isdisjoint(UNDECIDED)
             totals = {balance.asset: balance.total for balance in told}
             rows = (
                 await connection.execute(
@@ -156,10 +155,10 @@ class SqlReconciliationStore:
                 if stands:
                     reason = _mismatch(row, total)
                     subject = f"asset {row.asset}"
-                    await cases.open_case(connection, account, subject, reason, order_id=None, now=asked_at)
+                    await cases.open_another(connection, account, subject, reason, order_id=None, now=asked_at)
                     opened.append(row.asset)
                 changes = _after_comparison(row, total, asked_at, accepted=stands)
-                if changes:
+                if changes and not (row.expected_at is None and moving):
                     mine = (balances.c.account == account, balances.c.asset == row.asset)
                     await connection.execute(update(balances).where(*mine).values(**changes))
             return opened
@@ -208,7 +207,7 @@ def _after_comparison(
     difference = subtract(total, row.expected)
     if accepted:
         return {"expected": total, "expected_at": asked_at, "difference": None, "differs_since": None}
-    if row.expected_at is None:  # a first comparison, or one after the ledger lost facts
+    if row.expected_at is None:  # the ledger lost facts; a figure to begin anew with needs an account at rest
         return {"expected": total, "expected_at": asked_at}
     if difference == 0:
         return {"difference": None, "differs_since": None} if row.difference is not None else {}

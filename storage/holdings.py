@@ -26,7 +26,7 @@ from storage.tables import account_states, balances, reservations
 ZERO = Decimal(0)
 CLOCKS = timedelta(seconds=1)
 """How far the venue's clock and ours may be apart; the time fence allows as much."""
-_MOVING = ("free", "used", "total", "reserved", "moved_at", "expected", "expected_at")
+_MOVING = ("free", "used", "total", "reserved", "moved_at", "expected")
 
 _TAKE = """
     UPDATE balances SET reserved = reserved + :more
@@ -78,11 +78,10 @@ _WRITE_BALANCES = text(
         UPDATE reservations SET amount = :kept WHERE account = :account AND order_id = :order_id AND amount <> :kept
     )
     UPDATE balances SET free = new.free, used = new.used, total = new.total, reserved = new.reserved,
-        moved_at = new.moved_at, expected = new.expected, expected_at = new.expected_at
+        moved_at = new.moved_at, expected = new.expected
     FROM unnest(:assets ::text[], :free ::numeric[], :used ::numeric[], :total ::numeric[], :reserved ::numeric[],
-        :moved_at ::timestamptz[], :expected ::numeric[],
-        :expected_at ::timestamptz[])
-        AS new (asset, free, used, total, reserved, moved_at, expected, expected_at)
+        :moved_at ::timestamptz[], :expected ::numeric[])
+        AS new (asset, free, used, total, reserved, moved_at, expected)
     WHERE account = :account AND balances.asset = new.asset
     """
 )
@@ -191,14 +190,12 @@ class _Row:
         believed was there.
         """
         free, used, total, moved_at = self.free, self.used, self.total, self.moved_at
-        expected, expected_at = self.expected, self.expected_at
+        expected = self.expected
         for fill in fills:
             for asset, delta in _deltas(order, fill):
                 if asset != self.asset:
                     continue
-                if expected_at is not None and abs(fill.ts_event - expected_at) < CLOCKS:
-                    expected_at = None  # nobody can tell whether it is in: the next comparison begins anew
-                elif expected_at is not None and fill.ts_event > expected_at:
+                if self.expected_at is None or fill.ts_event > self.expected_at:
                     expected = add(expected, delta)
                 if fill.ts_event <= self.asked_at + (CLOCKS if delta > 0 else -CLOCKS):
                     continue
@@ -212,8 +209,7 @@ class _Row:
             held = _needed(order, self.unit_amount or ZERO)
             reserved = add(reserved, subtract(held, self.held or ZERO))
         moved = replace(self, free=free, used=used, total=total, moved_at=moved_at)
-        moved = replace(moved, expected=expected, expected_at=expected_at)
-        return replace(moved, reserved=reserved, held=held)
+        return replace(moved, expected=expected, reserved=reserved, held=held)
 
 
 def _needed(order: Order, unit_amount: Decimal) -> Decimal:
@@ -267,7 +263,7 @@ async def _add_missing(connection: AsyncConnection, account: str, assets: set[st
     if asked_at is None:
         return False
     nothing = dict.fromkeys(("free", "used", "total", "reserved", "expected"), 0)
-    zero = {"account": account, **nothing, "asked_at": asked_at, "expected_at": asked_at}
+    zero = {"account": account, **nothing, "asked_at": asked_at, "expected_at": asked_at - CLOCKS}
     rows = [{**zero, "asset": asset} for asset in sorted(assets)]
     await connection.execute(insert(balances).on_conflict_do_nothing(), rows)
     return True
@@ -301,7 +297,7 @@ async def record_balances(
     if not named:
         return
     row = insert(balances)
-    newer = or_(balances.c.moved_at.is_(None), balances.c.moved_at < row.excluded.asked_at)
+    newer = or_(balances.c.moved_at.is_(None), balances.c.moved_at < row.excluded.asked_at - CLOCKS)
     figures = {name: row.excluded[name] for name in ("free", "used", "total", "asked_at")}
     await connection.execute(
         row.on_conflict_do_update(
@@ -319,7 +315,7 @@ async def record_balances(
                 "reserved": ZERO,
                 "asked_at": asked_at,
                 "expected": balance.total,
-                "expected_at": asked_at,
+                "expected_at": asked_at - CLOCKS,  # no order of ours is older than the first word
             }
             for asset, balance in sorted(named.items())
         ],

@@ -67,7 +67,7 @@ class SqlLedgerRepairStore:
         async def write(connection: AsyncConnection) -> None:
             forgotten = {"expected_at": None, "difference": None, "differs_since": None}
             await connection.execute(update(balances).where(balances.c.account == account).values(**forgotten))
-            await cases.open_case(connection, account, "ledger", reason, order_id=None, now=now)
+            await cases.open_another(connection, account, "ledger", reason, order_id=None, now=now)
             await continuity.accept(connection, account, beat=beat)
 
         await in_transaction(self._engine, write)

@@ -111,7 +111,8 @@ class OrderWorkflow(OrderRequests):
             return OrderEventType.CANCELED, reason
         if self._deadline_passed():
             return OrderEventType.EXPIRED, deny(DEADLINE_REACHED, "the order's deadline passed before it was sent")
-        if order.attempt >= policies.SUBMIT_ATTEMPTS_MAX:
+        in_vain = order.attempt if order.sent_in_vain is None else order.sent_in_vain
+        if in_vain >= policies.SUBMIT_ATTEMPTS_MAX:
             reason = order.reason or deny("ATTEMPTS_USED_UP", "no attempt reached the venue")
             return _given_up(order), reason
         return None

@@ -71,6 +71,8 @@ class MemoryComparison(MemoryJournal):
             if stands:
                 book.open_case(f"asset {asset}", comparison._mismatch(shown, total))
                 opened.append(asset)
+            if row.expected_at is None and book.at_venue:
+                continue
             for name, value in comparison._after_comparison(shown, total, asked_at, accepted=stands).items():
                 setattr(row, name, value)
         return opened

@@ -85,7 +85,7 @@ class BalanceRow:
         self.asked_at = asked_at
         self.moved_at: datetime | None = None
         self.expected = total
-        self.expected_at: datetime | None = asked_at
+        self.expected_at: datetime | None = asked_at - holdings.CLOCKS
         self.difference: Decimal | None = None
         self.differs_since: datetime | None = None
         self.asset = ""
@@ -285,5 +285,5 @@ class Account:
             row = self.balances.get(asset)
             if row is None:
                 self.balances[asset] = BalanceRow(free, used, total, asked_at)
-            elif row.asked_at < asked_at and (row.moved_at is None or row.moved_at < asked_at):
+            elif row.asked_at < asked_at and (row.moved_at is None or row.moved_at < asked_at - holdings.CLOCKS):
                 row.free, row.used, row.total, row.asked_at = free, used, total, asked_at

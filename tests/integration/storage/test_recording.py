@@ -159,7 +159,7 @@ async def test_word_on_balances_asked_for_before_a_fill_does_not_undo_it(
     await told(store, order, [part("1", ts_event=NOW + timedelta(seconds=1))])
     await life.fund(asked_at=NOW, USDT="1000")
     assert await figures(reader) == {"BTC": ("0.02", "0"), "USDT": ("998", "8")}
-    await life.fund(asked_at=NOW + timedelta(seconds=2), USDT="997", BTC="0.02")
+    await life.fund(asked_at=NOW + timedelta(seconds=3), USDT="997", BTC="0.02")
     assert await figures(reader) == {"BTC": ("0.02", "0"), "USDT": ("997", "8")}
 
 

@@ -101,3 +101,20 @@ def test_a_fill_without_its_trade_is_refused() -> None:
 def test_an_order_cannot_be_changed_but_through_the_door() -> None:
     with pytest.raises(ValueError, match="frozen"):
         make_order().status = S.FILLED  # type: ignore[misc]  # the point of the test
+
+
+def test_attempts_in_vain_are_counted_since_the_venue_last_took_one() -> None:
+    none = (None, Decimal(0))
+
+    def after(*facts: OrderEventType) -> int | None:
+        order = make_order()
+        for number, fact in enumerate(facts):
+            order = order.apply(make_event(fact, number, none))
+        return order.sent_in_vain
+
+    unsent, lost = (E.SUBMITTED, E.NOT_SENT), (E.SUBMITTED, E.SUBMIT_UNKNOWN, E.NEVER_PLACED)
+    taken, replaced = (E.SUBMITTED, E.ACCEPTED), (E.AMEND_REQUESTED, E.REPLACED)
+    assert after(E.SUBMITTED) is None
+    assert after(*unsent, *lost, *unsent) == 3
+    assert after(*unsent, *lost, *taken) == 0
+    assert after(*unsent, *taken, *replaced, *unsent) == 1

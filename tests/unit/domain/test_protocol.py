@@ -57,6 +57,13 @@ def test_look_at_an_attempt_that_was_replaced_says_nothing_of_the_order_that_end
     assert subject_of(ended, make_report(venue_order_id="7"), (1, AttemptState.CLOSED)) is Subject.EARLIER
 
 
+def test_rejection_told_twice_is_no_case() -> None:
+    rejected = order(status=S.REJECTED)
+    again = make_report(status=VenueOrderStatus.REJECTED)
+    assert subject_of(rejected, again, (1, AttemptState.CLOSED)) is Subject.EARLIER
+    assert subject_of(rejected, make_report(), (1, AttemptState.CLOSED)) is Subject.UNEXPECTED
+
+
 @pytest.mark.parametrize("verdict", SubmitVerdict)
 def test_outcome_of_an_earlier_attempt_is_no_news(verdict: SubmitVerdict) -> None:
     assert fact_of(order(attempt=2), 1, outcome(verdict)) is None
