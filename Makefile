@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 CODE := domain workflows activities exchanges storage credentials observability starter api cli embedded simulator \
 	settings.py worker.py bench examples tests docs
 
-.PHONY: help setup demo up check test bench docs lock fix histories clean
+.PHONY: help setup demo up check test campaign bench docs lock fix histories clean
 help:  ## Print this menu
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -33,6 +33,9 @@ check: $(READY)  ## Format, lint, types and import contracts
 
 test: check  ## Everything that CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+campaign: $(READY)  ## Run the whole campaign (about 50 minutes) and write its report to docs/campaign
+	$(BIN)/python -m tests.campaign all
 
 bench: $(READY)  ## Measure the budgets, product and floor side by side
 	$(BIN)/python -m bench.order

@@ -33,6 +33,10 @@ RECENT = timedelta(minutes=10)
 so that a week of other trades is not read again."""
 SETTLED_AFTER = timedelta(seconds=3)
 """Balances told sooner after a fill may be from before it, by one of two clocks: they are asked for once more."""
+SHOWN_WITHIN = timedelta(seconds=12)
+"""A little more than the visibility lag that the time fence allows for."""
+SETTLED_WITHIN = timedelta(minutes=2)
+"""An order that ended longer ago than this is not looked at any more."""
 FAILURE_PAUSE_MAX_S = 30.0
 STORE_PAUSE_MAX_S = 1.0
 
@@ -142,6 +146,7 @@ class Follower:
         self._balances_at: datetime | None = None
         self._moved_at = datetime.min.replace(tzinfo=UTC)
         self._doubts = DoubtWatch(store, account)
+        self._settled: set[str] = set()
         self.rounds = 0
         self.reports = 0
         self.notices = 0
@@ -153,6 +158,7 @@ class Follower:
         working = [order for order in at_venue if _is_ours_to_follow(order)]
         if working:
             await self._follow(working, now)
+        await self._settle(now)
         if self._balances_at is None or (now - self._balances_at).total_seconds() >= self._pace.idle_interval_s:
             balances = await self._exchange.fetch_balances()
             await self._store.record_balances(self._account, balances, asked_at=now)
@@ -176,6 +182,26 @@ class Follower:
         for symbol in sorted({order.ticket.symbol for order, _ in moved}):
             mine = [(order, report) for order, report in moved if order.ticket.symbol == symbol]
             await self._believe(symbol, mine, now)
+
+    async def _settle(self, now: datetime) -> None:
+        """Look once more at orders that ended short of their quantity: a venue may find a last trade after its word."""
+        ended = await self._store.ended_short(self._account, since=now - SETTLED_WITHIN)
+        self._settled &= {order.order_id for order in ended}
+        for order in ended:
+            due = order.closed_at is not None and order.closed_at + SHOWN_WITHIN <= now
+            if not due or order.order_id in self._settled:
+                continue
+            report = await self._exchange.fetch_order(_ref(order))
+            if report is not None and report.cum_qty is not None and report.cum_qty > _attempt_qty(order):
+                trades = await self._exchange.fetch_order_trades(
+                    _ref(order), since=order.created_at - timedelta(minutes=1)
+                )
+                await self._store.record_report(order.account, order.order_id, report, trades=trades, now=now)
+                self.reports += 1
+                self._moved_at, self._balances_at = now, None
+                if report.cum_qty > sum((fill.last_qty for fill in trades), Decimal(0)):
+                    continue  # the trade itself is still to come: it is looked for in the next round
+            self._settled.add(order.order_id)
 
     async def _believe(self, symbol: str, moved: Sequence[tuple[Order, OrderReport | None]], now: datetime) -> None:
         recent = [order.updated_at for order, _ in moved if now - order.updated_at < RECENT]

@@ -236,6 +236,9 @@ class OrderStore(Protocol):
     async def working_orders(self, account: str) -> Sequence[Order]:
         """Return the orders of which something is, or may be, at the venue."""
 
+    async def ended_short(self, account: str, *, since: datetime) -> Sequence[Order]:
+        """Return the orders that ended at the venue at `since` or later with less than their quantity filled."""
+
     async def pending_notices(self, account: str, *, limit: int) -> Sequence[Notice]:
         """Return orders whose workflow has not heard of their latest fact from the feed."""
 

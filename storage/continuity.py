@@ -20,14 +20,14 @@ UNSERVED_AFTER_S: Final = 10
 _BEAT = text(
     f"""
     INSERT INTO account_states AS s (account, beat, verified_start, beat_at, served_since)
-    SELECT :account, 1, pg_postmaster_start_time(), clock_timestamp(), clock_timestamp() WHERE :known = 0
+    SELECT :account, 1, pg_postmaster_start_time(), now(), now() WHERE :known = 0
         OR EXISTS (SELECT FROM account_states WHERE account = :account)
     ON CONFLICT (account) DO UPDATE SET beat = s.beat + 1, verified_start = pg_postmaster_start_time(),
-        beat_at = clock_timestamp(),
+        beat_at = now(),
         served_since = CASE
             WHEN s.verified_start = pg_postmaster_start_time()
-                AND s.beat_at > clock_timestamp() - interval '{UNSERVED_AFTER_S} seconds' THEN s.served_since
-            ELSE clock_timestamp() END
+                AND s.beat_at > now() - interval '{UNSERVED_AFTER_S} seconds' THEN s.served_since
+            ELSE now() END
         WHERE s.beat >= :known
     RETURNING beat, served_since = beat_at AS started_anew
     """

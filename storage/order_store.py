@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.events import Fill, Reason
@@ -188,6 +188,17 @@ class SqlOrderStore:
 
         async def read(connection: AsyncConnection) -> Sequence[Order]:
             return [Order.model_validate_json(row.document) for row in await connection.execute(query)]
+
+        return await in_transaction(self._engine, read)
+
+    async def ended_short(self, account: str, *, since: datetime) -> Sequence[Order]:
+        """Return the orders that ended at the venue with less than their quantity filled."""
+        short = (text("status IN ('CANCELED', 'EXPIRED')"), orders.c.updated_at >= since)
+        query = select(orders.c.document).where(orders.c.account == account, *short).order_by(orders.c.updated_at)
+
+        async def read(connection: AsyncConnection) -> Sequence[Order]:
+            found = [Order.model_validate_json(row.document) for row in await connection.execute(query)]
+            return [order for order in found if order.venue_order_id is not None]
 
         return await in_transaction(self._engine, read)
 

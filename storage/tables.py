@@ -83,6 +83,7 @@ orders = Table(
     Index("orders_at_venue", "account", postgresql_where=text("is_at_venue")),
     Index("orders_by_symbol", "account", "symbol", "number"),
     Index("orders_unfinished", "account", "number", postgresql_where=text("NOT (document->>'finalized')::boolean")),
+    Index("orders_ended_short", "account", "updated_at", postgresql_where=text("status IN ('CANCELED', 'EXPIRED')")),
     Index("orders_to_notify", "account", "number", postgresql_where=text("notify_seq > notified_seq")),
 )
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from activities.feed_activities import FeedPace, Follower
+from activities.feed_activities import SHOWN_WITHIN, FeedPace, Follower
 from domain.errors import InvalidTransition
 from domain.lifecycle import OrderStatus
 from domain.ports import Notice
-from domain.reports import Balance, SubmitOutcome, SubmitVerdict
+from domain.reports import Balance, SubmitOutcome, SubmitVerdict, VenueOrderStatus
 from storage.order_store import SqlOrderStore
 from tests.conftest import utc_now
 from tests.factories import make_request, make_terms, make_validated
@@ -63,3 +63,23 @@ async def test_one_order_that_cannot_be_believed_does_not_keep_the_others_from_t
         venue.fill(order_id, "0.1")
     await Follower(store, venue, heard, FeedPace(), ACCOUNT).round(utc_now())
     assert heard.statuses == {healthy: OrderStatus.FILLED}
+
+
+async def test_trade_that_the_venue_finds_after_the_orders_end_is_counted(engine: AsyncEngine) -> None:
+    store, venue, heard = SqlOrderStore(engine), ScriptedExchange(), Heard()
+    cash = Balance(asset="USDT", free=Decimal(1000), used=Decimal(0), total=Decimal(1000))
+    await store.record_balances(ACCOUNT, [cash], asked_at=utc_now() - timedelta(seconds=1))
+    order_id = await _at_rest(store, venue, "late")
+    ended = venue.orders[order_id].model_copy(update={"status": VenueOrderStatus.CANCELED})
+    await store.record_report(ACCOUNT, order_id, ended, trades=(), now=utc_now())
+    venue.orders[order_id] = ended
+    follower = Follower(store, venue, heard, FeedPace(), ACCOUNT)
+    venue.fill(order_id, "0.04")
+    await follower.round(utc_now())
+    assert (await store.order(ACCOUNT, order_id)).cum_qty == 0, (
+        "it is looked at again only when lists are past their lag"
+    )
+    for _ in range(2):
+        await follower.round(utc_now() + SHOWN_WITHIN + timedelta(seconds=1))
+    late = await store.order(ACCOUNT, order_id)
+    assert (late.status, late.cum_qty) == (OrderStatus.CANCELED, Decimal("0.04"))

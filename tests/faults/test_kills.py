@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(280)]
 ORDERS = 200
 AT_ONCE = 20
 KILL_EVERY_S = 3
-KILLS = 10
+KILLS = 5
 MOVE_WITHIN_S = 20
 """A bound, not the budget of 5 s: what a restart takes is the machine's, and figures are printed beside it."""
 FIRST_BEAT_MISSED_S = 3

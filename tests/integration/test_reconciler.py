@@ -25,7 +25,7 @@ from starter.connection import connect_temporal
 from starter.feeds import reconcile_now
 from tests.faults.floor import Floor, open_floor
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.xdist_group("lost-stores"), pytest.mark.timeout(200)]
 LIMIT: dict[str, Any] = {"order_type": "limit", "price": Decimal("61000"), "amount": Decimal("0.1")}
 
 

@@ -329,12 +329,16 @@ async def test_terminated_workflow_does_not_take_its_order_out_of_reach(rest, cl
 
 
 async def test_order_placed_while_the_worker_is_dead_is_pending_then_finished(rest, stack):
-    stack.part("worker").kill()
-    key = {"Idempotency-Key": new_key()}
-    pending = await rest.post("/orders?timeout_s=0.5", json=MARKET, headers=key)
-    assert (pending.status_code, pending.json()["status"]) == (202, "pending")
-    shown = await rest.get(f"/orders/binanceus/{pending.json()['id']}")
-    assert (shown.status_code, shown.json()["amount"]) == (200, 0.001)
+    worker = stack.part("worker")
+    await worker.stop()
+    try:
+        key = {"Idempotency-Key": new_key()}
+        pending = await rest.post("/orders?timeout_s=0.5", json=MARKET, headers=key)
+        assert (pending.status_code, pending.json()["status"]) == (202, "pending")
+        shown = await rest.get(f"/orders/binanceus/{pending.json()['id']}")
+        assert (shown.status_code, shown.json()["amount"]) == (200, 0.001)
+    finally:
+        await worker.start()
     finished = await rest.post("/orders", json=MARKET, headers=key)
     assert (finished.status_code, finished.json()["status"]) == (201, "closed")
     assert finished.json()["id"] == pending.json()["id"]

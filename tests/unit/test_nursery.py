@@ -167,7 +167,9 @@ async def test_killed_nursery_takes_its_programs_along_and_is_replaced(tmp_path:
          "\n  threading.Thread(target=time.sleep, args=[60], daemon=True).start()", "has 2 threads"),
     ],
 )  # fmt: skip
-async def test_programs_start_by_themselves_where_forking_cannot_be(tmp_path: Path, capsys, name, text, why) -> None:
+async def test_programs_start_by_themselves_where_forking_cannot_be(
+    tmp_path: Path, capsys, caplog, name, text, why
+) -> None:
     (tmp_path / name).write_text(text)
     nursery = nursery_of(tmp_path)
     try:
@@ -178,4 +180,4 @@ async def test_programs_start_by_themselves_where_forking_cannot_be(tmp_path: Pa
             assert json.loads(report.read_text())["parent"] == psutil.Process().pid
     finally:
         await nursery.stop()
-    assert why in capsys.readouterr().out
+    assert why in capsys.readouterr().out + caplog.text

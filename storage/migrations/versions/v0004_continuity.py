@@ -15,3 +15,6 @@ def upgrade() -> None:
         " ADD COLUMN verified_start TIMESTAMP WITH TIME ZONE, ADD COLUMN beat_at TIMESTAMP WITH TIME ZONE,"
         " ADD COLUMN served_since TIMESTAMP WITH TIME ZONE"
     )
+    op.execute(
+        "CREATE INDEX orders_ended_short ON orders (account, updated_at) WHERE status IN ('CANCELED', 'EXPIRED')"
+    )

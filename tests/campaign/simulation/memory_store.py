@@ -311,6 +311,11 @@ class MemoryOrderStore(MemoryComparison):
         rows = sorted(self.book(account).at_venue.values(), key=_number)
         return [row.order for row in rows]
 
+    async def ended_short(self, account: str, *, since: datetime) -> Sequence[Order]:
+        ended = (OrderStatus.CANCELED, OrderStatus.EXPIRED)
+        found = [row.order for row in self.book(account).orders.values() if row.order.status in ended]
+        return [order for order in found if order.updated_at >= since and order.venue_order_id is not None]
+
     async def pending_notices(self, account: str, *, limit: int) -> Sequence[Notice]:
         rows = sorted(self.book(account).to_notify.values(), key=_number)[:limit]
         return [Notice(order=row.order) for row in rows]

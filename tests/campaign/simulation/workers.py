@@ -235,7 +235,9 @@ for _name in (
     "order", "open_case", "close_case", "reserved",
 ):  # fmt: skip
     setattr(WorkerStore, _name, _reaching(_name, _of_name))
-for _name in ("working_orders", "pending_notices", "mark_notified", "record_balances", "orders_with_open_case"):
+for _name in (
+    "working_orders", "ended_short", "pending_notices", "mark_notified", "record_balances", "orders_with_open_case",
+):  # fmt: skip
     setattr(WorkerStore, _name, _reaching(_name, _of_account))
 
 
