@@ -183,6 +183,7 @@ class EmbeddedStack:
         )
         if "postgres" in self._options.parts:
             await importlib.import_module("storage.migrate").upgrade(self.postgres.url())
+            await importlib.import_module("storage.continuity").start_anew(self.postgres.url())
 
     async def _start_programs(self) -> None:
         workers: list[Part] = []

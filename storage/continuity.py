@@ -8,14 +8,15 @@ the feed has compared, `order_rows` and the last look refuse to change anything 
 from typing import Final
 
 from sqlalchemy import ColumnElement, ScalarSelect, func, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from domain.comparison import Beat
 from domain.errors import StoreUnavailable
 from storage.tables import account_states
 
 _STARTED = func.pg_postmaster_start_time()
-UNSERVED_AFTER_S: Final = 10
+UNSERVED_AFTER_S: Final = 60
 """An account whose feed was silent for this long counts as started anew: workers come and go faster than that."""
 _BEAT = text(
     f"""
@@ -25,9 +26,7 @@ _BEAT = text(
     ON CONFLICT (account) DO UPDATE SET beat = s.beat + 1, verified_start = pg_postmaster_start_time(),
         beat_at = now(),
         served_since = CASE
-            WHEN s.verified_start = pg_postmaster_start_time()
-                AND s.beat_at > now() - interval '{UNSERVED_AFTER_S} seconds' THEN s.served_since
-            ELSE now() END
+            WHEN s.beat_at > now() - interval '{UNSERVED_AFTER_S} seconds' THEN s.served_since ELSE now() END
         WHERE s.beat >= :known
     RETURNING beat, served_since = beat_at AS started_anew
     """
@@ -41,6 +40,19 @@ _ACCEPT = text(
     """
 )
 _DISTRUST = text("UPDATE account_states SET beat = -1, verified_start = '-infinity' WHERE account = :account")
+
+
+_START_ANEW = text("UPDATE account_states SET beat_at = NULL")
+
+
+async def start_anew(url: str) -> None:
+    """Let every account count as started anew: each is reconciled before its first new order."""
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"))
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(_START_ANEW)
+    finally:
+        await engine.dispose()
 
 
 def unverified(account: ColumnElement[str]) -> ScalarSelect[bool]:

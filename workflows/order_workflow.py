@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
 
 RECHECKED = "revalidate-before-resubmit"
 CANCEL_ON_RECORD = "record-cancel-in-doubt"
+PATIENT = "risk-patience-of-a-minute"
 ADOPTED_ANEW = "look-when-adopted"
 """Patches: orders that were under way before them go on as they began."""
 
@@ -85,10 +86,11 @@ class OrderWorkflow(OrderRequests):
         self._stage = Stage.RISK_CHECK
         if isinstance(validated, Reason):
             return await steps.deny(self._request, validated)
-        give_up_at = workflow.now() + policies.RISK_PATIENCE
+        asked_at = workflow.now()
         while (admission := await steps.risk_check(self._request, validated)).answer is Answer.UNAVAILABLE:
             reason = admission.reason or deny("RISK_UNAVAILABLE", "the risk gate has no answer")
-            if workflow.now() >= give_up_at or self._cancel is not None:
+            patience = policies.RISK_PATIENCE if workflow.patched(PATIENT) else policies.RISK_PATIENCE_BEFORE
+            if workflow.now() >= asked_at + patience or self._cancel is not None:
                 return await steps.deny(self._request, reason)
             await workflow.sleep(policies.RISK_RETRY, summary=f"risk_check again: {reason.code}")
         return admission.order

@@ -41,8 +41,11 @@ RESOLVE_ANSWER_WITHIN: Final = timedelta(seconds=5)
 VALIDATE_PATIENCE: Final = timedelta(seconds=20)
 """How long `validate` may look for the venue's rules before the order is denied for lack of data: nothing was sent."""
 
-RISK_PATIENCE: Final = timedelta(seconds=15)
+RISK_PATIENCE: Final = timedelta(seconds=60)
 """How long UNAVAILABLE is asked again before the order is denied for lack of data: nothing was sent."""
+
+RISK_PATIENCE_BEFORE: Final = timedelta(seconds=15)
+"""That of orders that were under way when it was lengthened."""
 
 RISK_RETRY: Final = timedelta(milliseconds=500)
 """Pause between two askings of an unavailable gate; after a start it waits for the first reconciliation."""

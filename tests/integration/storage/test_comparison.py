@@ -12,6 +12,7 @@ from domain.lifecycle import OrderStatus
 from domain.reconciliation import OWED_FOR_S, TRADES_MISSING
 from domain.reports import VenueOrderStatus
 from storage.comparison import STANDS_FOR, SqlReconciliationStore
+from storage.continuity import start_anew
 from storage.restoring import SqlLedgerRepairStore
 from tests.factories import NOW, make_fill, make_report, make_request, make_terms, make_validated
 from tests.integration.storage.conftest import ACCOUNT, Life, Rows, balance
@@ -185,9 +186,8 @@ async def test_first_beat_and_the_first_after_silence_start_the_account_anew(eng
 
     assert [await beat(0), await beat(1), await beat(2)] == [(1, True), (2, False), (3, False)]
     async with engine.begin() as connection:
-        await connection.exec_driver_sql("UPDATE account_states SET beat_at = now() - interval '11 seconds'")
+        await connection.exec_driver_sql("UPDATE account_states SET beat_at = now() - interval '61 seconds'")
     assert [await beat(3), await beat(4)] == [(4, True), (5, False)]
-    async with engine.begin() as connection:
-        await connection.exec_driver_sql("UPDATE account_states SET verified_start = now() - interval '1 day'")
+    await start_anew(engine.url.render_as_string(hide_password=False))
     assert [await beat(5), await beat(6)] == [(6, True), (7, False)]
     assert await beat(9) is None, "Temporal remembers more: the ledger has lost facts"
