@@ -35,7 +35,8 @@ SETTLED_AFTER = timedelta(seconds=3)
 """Balances told sooner after a fill may be from before it, by one of two clocks: they are asked for once more."""
 SHOWN_WITHIN = timedelta(seconds=12)
 """A little more than the visibility lag that the time fence allows for."""
-SETTLED_WITHIN = timedelta(minutes=2)
+SETTLED_A_ROUND = 5
+SETTLED_WITHIN = timedelta(minutes=5)
 """An order that ended longer ago than this is not looked at any more."""
 FAILURE_PAUSE_MAX_S = 30.0
 STORE_PAUSE_MAX_S = 1.0
@@ -152,18 +153,22 @@ class Follower:
         self.notices = 0
 
     async def round(self, now: datetime) -> None:
-        """Look once: working orders first, so that an order placed meanwhile is not taken for a missing one."""
+        """Look once: working orders first, so that an order placed meanwhile is not taken for a missing one.
+
+        What is known already is told before the venue is asked: its weather must not keep news from the orders.
+        """
+        await self._tell()
         at_venue = await self._store.working_orders(self._account)
         await self._doubts.look(at_venue, now)
         working = [order for order in at_venue if _is_ours_to_follow(order)]
         if working:
             await self._follow(working, now)
-        await self._settle(now)
         if self._balances_at is None or (now - self._balances_at).total_seconds() >= self._pace.idle_interval_s:
             balances = await self._exchange.fetch_balances()
             await self._store.record_balances(self._account, balances, asked_at=now)
             self._balances_at = now if now - self._moved_at > SETTLED_AFTER else None
         await self._tell()
+        await self._settle(now)
         self.rounds += 1
 
     async def watch_doubts(self, now: datetime) -> None:
@@ -187,10 +192,14 @@ class Follower:
         """Look once more at orders that ended short of their quantity: a venue may find a last trade after its word."""
         ended = await self._store.ended_short(self._account, since=now - SETTLED_WITHIN)
         self._settled &= {order.order_id for order in ended}
-        for order in ended:
-            due = order.closed_at is not None and order.closed_at + SHOWN_WITHIN <= now
-            if not due or order.order_id in self._settled:
-                continue
+        due = [
+            order
+            for order in ended
+            if order.order_id not in self._settled
+            and order.closed_at is not None
+            and order.closed_at + SHOWN_WITHIN <= now
+        ]
+        for order in due[:SETTLED_A_ROUND]:
             report = await self._exchange.fetch_order(_ref(order))
             if report is not None and report.cum_qty is not None and report.cum_qty > _attempt_qty(order):
                 trades = await self._exchange.fetch_order_trades(
