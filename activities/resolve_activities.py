@@ -80,7 +80,6 @@ class ResolveActivities:
             requested_by=decision.requested_by,
             now=self._clock(),
         )
-        await self._store.mark_notified(attempt.account, [notice])
         if notice.order.venue_order_id != venue_order_id:
             return _known_before(notice.order)
         return Resolution(order=notice.order, ending=Ending.ADOPTED, told=told)
@@ -94,7 +93,6 @@ class ResolveActivities:
             notice = await self._store.record_report(
                 attempt.account, attempt.order_id, report, trades=trades, now=self._clock()
             )
-            await self._store.mark_notified(attempt.account, [notice])
             told = f"the venue shows the order, as its number {report.venue_order_id}: it was adopted instead"
             return Resolution(order=notice.order, ending=Ending.FOUND, told=told)
         fence_s = exchange.time_fence_s()
