@@ -16,7 +16,8 @@ from activities.calls import FollowCall, Followed
 from activities.doubt_watch import DoubtWatch
 from activities.failures import in_activity
 from activities.ledger_repair import LedgerRepair
-from domain.errors import ExecutionError, InvalidTransition, StoreUnavailable, UnknownAccount
+from activities.reading import TRADES_OVERLAP, exchange_of
+from domain.errors import ExecutionError, InvalidTransition, StoreUnavailable
 from domain.events import Fill
 from domain.lifecycle import OrderStatus
 from domain.numbers import subtract
@@ -76,9 +77,8 @@ class FeedActivities:
         """Follow until the stretch is over or the worker shuts down. Weather is waited out, never raised."""
         beat = _LedgerBeat(call.beat)
         async with in_activity(beat.told):
-            if call.account not in self._exchanges:
-                raise UnknownAccount(f"this worker does not serve account {call.account!r}")
-            follower = Follower(self._store, self._exchanges[call.account], self._notifier, self._pace, call.account)
+            exchange = exchange_of(self._exchanges, call.account)
+            follower = Follower(self._store, exchange, self._notifier, self._pace, call.account)
             until = self._clock() + FOLLOW_STRETCH
             shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
             pause_s = 0.0
@@ -202,9 +202,7 @@ class Follower:
         for order in due[:SETTLED_A_ROUND]:
             report = await self._exchange.fetch_order(_ref(order))
             if report is not None and report.cum_qty is not None and report.cum_qty > _attempt_qty(order):
-                trades = await self._exchange.fetch_order_trades(
-                    _ref(order), since=order.created_at - timedelta(minutes=1)
-                )
+                trades = await self._exchange.fetch_order_trades(_ref(order), since=order.created_at - TRADES_OVERLAP)
                 await self._store.record_report(order.account, order.order_id, report, trades=trades, now=now)
                 self.reports += 1
                 self._moved_at, self._balances_at = now, None
@@ -216,7 +214,7 @@ class Follower:
         recent = [order.updated_at for order, _ in moved if now - order.updated_at < RECENT]
         trades: Sequence[Fill] = ()
         if recent:
-            trades = await self._exchange.fetch_trades(symbol, since=min(recent) - timedelta(seconds=60))
+            trades = await self._exchange.fetch_trades(symbol, since=min(recent) - TRADES_OVERLAP)
         for order, report in moved:
             if report is None:
                 report = await self._exchange.fetch_order(_ref(order))
@@ -225,9 +223,7 @@ class Follower:
             own: Sequence[Fill] = [fill for fill in trades if fill.venue_order_id == report.venue_order_id]
             known = sum((fill.last_qty for fill in own), Decimal(0))
             if report.cum_qty is not None and known < report.cum_qty:
-                own = await self._exchange.fetch_order_trades(
-                    _ref(order), since=order.created_at - timedelta(minutes=1)
-                )
+                own = await self._exchange.fetch_order_trades(_ref(order), since=order.created_at - TRADES_OVERLAP)
             try:
                 await self._store.record_report(order.account, order.order_id, report, trades=own, now=now)
             except InvalidTransition as error:

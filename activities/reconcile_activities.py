@@ -14,6 +14,7 @@ from temporalio import activity
 from activities.calls import ReconcileCall
 from activities.failures import in_activity
 from activities.feed_activities import Follower
+from activities.reading import exchange_of
 from domain.comparison import (
     BALANCE_MISMATCH,
     OPEN_AFTER_END,
@@ -26,7 +27,6 @@ from domain.comparison import (
     orphan,
     subject_at_venue,
 )
-from domain.errors import UnknownAccount
 from domain.order import Order
 from domain.ports import Exchange
 from domain.reports import OrderRef, OrderReport, VenueOrderStatus
@@ -70,16 +70,15 @@ class ReconcileActivities:
         """Compare once. Raises for an answer that is missing: half a comparison is none."""
         async with in_activity():
             account = call.account
-            if account not in self._exchanges:
-                raise UnknownAccount(f"this worker does not serve account {account!r}")
+            exchange = exchange_of(self._exchanges, account)
             began_at = await self._store.ledger_time()
             # In this order: an order that ends in between is not unfinished any more.
             running = await self._workflows.running(account)
             unfinished = await self._store.unfinished_orders(account)
             adopted = await self._adopt(account, [order for order in unfinished if order.order_id not in running])
             await self._follower(account).round(self._clock())
-            reports, opened = await self._open_orders(account)
-            opened += await self._figures(account)
+            reports, opened = await self._open_orders(account, exchange)
+            opened += await self._figures(account, exchange)
             await self._store.finish(account, began_at=began_at)
             metrics.RECONCILED_AT.labels(account).set(began_at.timestamp())
             metrics.ORDERS_ADOPTED.labels(account).inc(len(adopted))
@@ -103,9 +102,8 @@ class ReconcileActivities:
             activity.logger.warning("order_adopted", extra={"account": account, "order_id": order.order_id})
         return [order.order_id for order in left]
 
-    async def _open_orders(self, account: str) -> tuple[Sequence[OrderReport], list[str]]:
+    async def _open_orders(self, account: str, exchange: Exchange) -> tuple[Sequence[OrderReport], list[str]]:
         """Find the owner of every open order at the venue. The journal knew ours before the venue did."""
-        exchange = self._exchanges[account]
         with metrics.venue_request(account, "fetch_open_orders"):
             reports = await exchange.fetch_open_orders(None)
         owners = await self._store.owners(account, reports)
@@ -143,9 +141,9 @@ class ReconcileActivities:
         fresh = await exchange.fetch_order(ref)
         return fresh if fresh is not None and fresh.status is VenueOrderStatus.OPEN else None
 
-    async def _figures(self, account: str) -> list[str]:
+    async def _figures(self, account: str, exchange: Exchange) -> list[str]:
         asked_at = self._clock()
-        told = await self._exchanges[account].fetch_balances()
+        told = await exchange.fetch_balances()
         assets = await self._store.compare_balances(account, told, asked_at=asked_at)
         symbols = await self._store.compare_positions(account, now=self._clock())
         return [f"{BALANCE_MISMATCH} {asset}" for asset in assets] + [

@@ -5,16 +5,15 @@ The venue's word goes before a person's: an order that it shows is adopted, and 
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from decimal import Decimal
 
 from temporalio import activity
 
 from activities.calls import ResolveCall
 from activities.failures import in_activity
-from activities.venue_activities import TRADES_OVERLAP
+from activities.reading import exchange_of, trades_of
 from domain.decisions import DECIDED_BY_PERSON, Decision, Ending, Resolution, misfit
-from domain.errors import DecisionContradicted, UnknownAccount
-from domain.events import Fill, Reason
+from domain.errors import DecisionContradicted
+from domain.events import Reason
 from domain.instrument import deny
 from domain.lifecycle import OrderStatus
 from domain.order import Order
@@ -39,13 +38,11 @@ class ResolveActivities:
         Raises `DecisionContradicted` with the figures, or the venue's own failure; the order is then as it was.
         """
         async with in_activity():
-            if call.account not in self._exchanges:
-                raise UnknownAccount(f"this worker does not serve account {call.account!r}")
+            exchange, decision = exchange_of(self._exchanges, call.account), call.decision
             order = await self._store.order(call.account, call.order_id)
             attempt = await self._store.current_attempt(call.account, call.order_id)
             if order.status is not OrderStatus.IN_DOUBT or attempt is None:
                 return _known_before(order)
-            exchange, decision = self._exchanges[call.account], call.decision
             if decision.placed is not None:
                 resolution = await self._placed(exchange, attempt, decision, decision.placed)
             else:
@@ -75,7 +72,7 @@ class ResolveActivities:
         notice = await self._store.adopt(
             attempt,
             report,
-            trades=await _trades(exchange, attempt, report),
+            trades=await trades_of(exchange, attempt, report),
             reason=_decided(decision, attempt, venue_order_id=venue_order_id),
             requested_by=decision.requested_by,
             now=self._clock(),
@@ -89,7 +86,7 @@ class ResolveActivities:
         asked_at = self._clock()
         report = await _ask(exchange, attempt, None)
         if report is not None:
-            trades = await _trades(exchange, attempt, report)
+            trades = await trades_of(exchange, attempt, report)
             notice = await self._store.record_report(
                 attempt.account, attempt.order_id, report, trades=trades, now=self._clock()
             )
@@ -124,15 +121,6 @@ async def _ask(exchange: Exchange, attempt: Attempt, venue_order_id: str | None)
     )
     with metrics.venue_request(attempt.account, "fetch_order"):
         return await exchange.fetch_order(ref)
-
-
-async def _trades(exchange: Exchange, attempt: Attempt, report: OrderReport) -> tuple[Fill, ...]:
-    """Return the order's trades: those that came with the report, or all that the venue has."""
-    told = sum((trade.last_qty for trade in report.trades), Decimal(0))
-    if report.cum_qty is not None and told >= report.cum_qty:
-        return report.trades
-    ref = OrderRef(symbol=report.symbol, client_order_id=attempt.client_order_id, venue_order_id=report.venue_order_id)
-    return tuple(await exchange.fetch_order_trades(ref, since=attempt.signed_at - TRADES_OVERLAP))
 
 
 def _known_before(order: Order) -> Resolution:

@@ -11,7 +11,8 @@ from temporalio import activity
 
 from activities.calls import CancelCall, OrderCall
 from activities.failures import in_activity
-from domain.errors import OrderClosed, UnknownAccount, VenueError, VenueUnavailable
+from activities.reading import exchange_of, trades_of
+from domain.errors import OrderClosed, VenueError, VenueUnavailable
 from domain.events import Reason
 from domain.instrument import deny, normalize
 from domain.lifecycle import AT_VENUE, OrderStatus
@@ -21,9 +22,6 @@ from domain.protocol import proves_absence
 from domain.reports import OrderRef, SubmitOutcome, SubmitVerdict
 from domain.risk import Validated
 from observability import metrics
-
-TRADES_OVERLAP = timedelta(seconds=60)
-"""Trades are read from this long before an order was sent, for the venue's clock is not ours."""
 
 
 class VenueActivities:
@@ -134,14 +132,7 @@ class VenueActivities:
             report = await exchange.fetch_order(_ref(order, attempt))
         if report is None:
             return await self._absent(order, attempt, exchange, asked_at=asked_at)
-        ref = OrderRef(
-            symbol=report.symbol,
-            client_order_id=attempt.client_order_id,
-            venue_order_id=report.venue_order_id,
-        )
-        trades = report.trades
-        if report.cum_qty is None or sum((t.last_qty for t in trades), Decimal(0)) < report.cum_qty:
-            trades = tuple(await exchange.fetch_order_trades(ref, since=attempt.signed_at - TRADES_OVERLAP))
+        trades = await trades_of(exchange, attempt, report)
         notice = await self._store.record_report(
             order.account, order.order_id, report, trades=trades, now=self._clock()
         )
@@ -187,10 +178,7 @@ class VenueActivities:
         return (ticker.ask if buying else ticker.bid) or ticker.last
 
     def _exchange(self, account: str) -> Exchange:
-        try:
-            return self._exchanges[account]
-        except KeyError:
-            raise UnknownAccount(f"this worker does not serve account {account!r}") from None
+        return exchange_of(self._exchanges, account)
 
 
 def _ref(order: Order, attempt: Attempt) -> OrderRef:
