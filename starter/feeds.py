@@ -64,16 +64,19 @@ async def keep_account_workflows(client: Client, accounts: Sequence[str]) -> Non
                 log.warning("account_workflows_not_kept", extra={"account": account, "text": str(error)})
 
 
+def _reconciler_options(account: str) -> dict[str, Any]:
+    return {
+        "id": reconciler_workflow_id(account),
+        "task_queue": ORDERS_QUEUE,
+        "task_timeout": TASK_TIMEOUT,
+        "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
+        "static_summary": f"compares {account} with its venue",
+    }
+
+
 async def _start_reconciler(client: Client, account: str, **signal: Any) -> None:
     await client.start_workflow(
-        RECONCILER_WORKFLOW,
-        ReconcilerInput(account=account),
-        id=reconciler_workflow_id(account),
-        task_queue=ORDERS_QUEUE,
-        task_timeout=TASK_TIMEOUT,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        static_summary=f"compares {account} with its venue",
-        **signal,
+        RECONCILER_WORKFLOW, ReconcilerInput(account=account), **_reconciler_options(account), **signal
     )
 
 
@@ -86,13 +89,7 @@ async def reconcile_now(client: Client, account: str, *, why: str) -> Reconciled
         When Temporal does not answer, or not in time.
     """
     start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
-        RECONCILER_WORKFLOW,
-        ReconcilerInput(account=account),
-        id=reconciler_workflow_id(account),
-        task_queue=ORDERS_QUEUE,
-        task_timeout=TASK_TIMEOUT,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        static_summary=f"compares {account} with its venue",
+        RECONCILER_WORKFLOW, ReconcilerInput(account=account), **_reconciler_options(account)
     )
     found: Reconciled = await client.execute_update_with_start_workflow(
         "reconcile", ReconcileNow(why=why), start_workflow_operation=start, result_type=Reconciled
