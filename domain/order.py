@@ -125,6 +125,8 @@ class Order(Frozen):
     mode: TradingMode
     ticket: OrderTicket
     idempotency_key: str | None = None
+    requested_by: str | None = None
+    """Who asked for it; `None` for orders from before this was kept."""
     quantity: Quantity
     """Base units to be worked: the ticket's, rounded down to the step, or as amended."""
     price: Price | None = None
@@ -321,6 +323,7 @@ class OrderRequest(Frozen):
             mode=mode,
             ticket=ticket,
             idempotency_key=self.idempotency_key,
+            requested_by=self.requested_by,
             quantity=ticket.quantity,
             price=ticket.price,
             trigger_price=ticket.trigger_price,

@@ -190,14 +190,6 @@ account_states = Table(
     _time("served_since", nullable=True),
 )
 
-kill_switches = Table(
-    "kill_switches",
-    metadata,
-    Column("scope", Text, primary_key=True),
-    Column("reason", Text, nullable=False),
-    Column("engaged_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
-)
-
 cases = Table(
     "cases",
     metadata,
