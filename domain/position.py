@@ -1,23 +1,31 @@
 """What is held of a symbol, from our own fills, by average cost. Exact, also when a position flips through zero.
 
 A commission in the base asset lessens what is held and leaves its cost as it is; one in the quote asset lessens the
-realized profit; one in a third asset is kept with the fill and changes neither.
+realized profit; one in a third asset is kept with the fill and changes neither. So at any time what was realized, less
+the cost of what is held, is the money that the trades have brought in.
 """
 
 from decimal import Decimal
 
 from domain.events import Fill
-from domain.numbers import EXACT, SignedAmount, add, multiply, subtract, to_scale
+from domain.numbers import EXACT, Quantity, SignedAmount, add, multiply, subtract, to_scale
 from domain.order import Frozen, OrderSide
+
+ZERO = Decimal(0)
 
 
 class Holding(Frozen):
-    """Running figures of one symbol: `amount` in base units, below zero when short; the rest in quote units."""
+    """Running figures of one symbol: `amount` and `traded` in base units, below zero when short; the rest in quote."""
 
-    amount: SignedAmount = Decimal(0)
-    cost: SignedAmount = Decimal(0)
+    amount: SignedAmount = ZERO
+    cost: SignedAmount = ZERO
     """What the amount held was bought for; below zero: what a short was sold for."""
-    realized_pnl: SignedAmount = Decimal(0)
+    realized_pnl: SignedAmount = ZERO
+    traded: SignedAmount = ZERO
+    """The trades' quantity of what is held, before commissions in the base asset: what position limits count.
+
+    It falls as the amount does, in proportion, and is zero whenever all that was held is closed.
+    """
 
     @property
     def entry_price(self) -> Decimal | None:
@@ -26,27 +34,49 @@ class Holding(Frozen):
 
     def after(self, fill: Fill, *, side: OrderSide) -> "Holding":
         """Return the holding after a fill."""
-        base_asset, quote_asset = fill.symbol.split("/")
+        return self.moved(fill, side=side).holding
+
+    def moved(self, fill: Fill, *, side: OrderSide) -> "Movement":
+        """Return what a fill does to the holding."""
         quantity = fill.last_qty if side is OrderSide.BUY else EXACT.minus(fill.last_qty)
-        closing = _closing_part(self.amount, quantity)
-        closed_cost = EXACT.divide(multiply(self.cost, closing), self.amount) if closing else Decimal(0)
-        proceeds = multiply(closing, fill.last_px)
-        realized = add(self.realized_pnl, subtract(proceeds, closed_cost))
-        amount = add(self.amount, quantity)
+        closing = closing_part(self.amount, quantity)
         opening = add(quantity, closing)
+        closed_cost, closed_traded = self._share(self.cost, closing), to_scale(self._share(self.traded, closing))
+        realized = subtract(multiply(closing, fill.last_px), closed_cost)
+        amount = add(self.amount, quantity)
         cost = add(subtract(self.cost, closed_cost), multiply(opening, fill.last_px))
-        if fill.commission is not None and fill.commission_asset == base_asset:
-            amount = subtract(amount, fill.commission)
+        traded = add(subtract(self.traded, closed_traded), opening)
+        base_asset, quote_asset = fill.symbol.split("/")
         if fill.commission is not None and fill.commission_asset == quote_asset:
             realized = subtract(realized, fill.commission)
-        return Holding(
-            amount=to_scale(amount), cost=to_scale(cost if amount else Decimal(0)), realized_pnl=to_scale(realized)
-        )
+        if fill.commission is not None and fill.commission_asset == base_asset:
+            left = subtract(amount, fill.commission)
+            if left * amount <= 0:  # it took all that was held, and what that had cost
+                realized, cost, traded = subtract(realized, cost), ZERO, ZERO
+            amount = left
+        total = to_scale(add(self.realized_pnl, realized))
+        holding = Holding(amount=amount, cost=to_scale(cost), realized_pnl=total, traded=traded)
+        return Movement(holding=holding, realized=subtract(total, self.realized_pnl), closed=abs(closing))
+
+    def _share(self, of: Decimal, closing: Decimal) -> Decimal:
+        """Return the part that belongs to what is closed; all of it, exactly, when all is closed."""
+        return EXACT.divide(multiply(of, closing), self.amount) if closing else ZERO
 
 
-def _closing_part(held: Decimal, quantity: Decimal) -> Decimal:
+class Movement(Frozen):
+    """What one fill did."""
+
+    holding: Holding
+    """What is held after it."""
+    realized: SignedAmount
+    """Profit that it realized, in quote units; a commission in the quote asset is taken off."""
+    closed: Quantity
+    """Base units of the earlier holding that it closed."""
+
+
+def closing_part(held: Decimal, quantity: Decimal) -> Decimal:
     """Return how much of what is held (with its sign) a signed quantity closes."""
     if held == 0 or (held > 0) == (quantity > 0):
-        return Decimal(0)
+        return ZERO
     size = min(abs(held), abs(quantity))
     return size if held > 0 else EXACT.minus(size)
