@@ -2,13 +2,13 @@
 
 A commission in the base asset lessens what is held and leaves its cost as it is; one in the quote asset lessens the
 realized profit; one in a third asset is kept with the fill and changes neither. So at any time what was realized, less
-the cost of what is held, is the money that the trades have brought in.
+the cost of what is held, is to the last digit the money that the trades have brought in.
 """
 
 from decimal import Decimal
 
 from domain.events import Fill
-from domain.numbers import EXACT, Quantity, SignedAmount, add, multiply, subtract, to_scale
+from domain.numbers import EXACT, Quantity, SignedAmount, add, divide_to_scale, multiply, subtract, to_scale
 from domain.order import Frozen, OrderSide
 
 ZERO = Decimal(0)
@@ -38,29 +38,32 @@ class Holding(Frozen):
 
     def moved(self, fill: Fill, *, side: OrderSide) -> "Movement":
         """Return what a fill does to the holding."""
-        quantity = fill.last_qty if side is OrderSide.BUY else EXACT.minus(fill.last_qty)
+        buying = side is OrderSide.BUY
+        notional = to_scale(multiply(fill.last_qty, fill.last_px))  # as the balances move
+        quantity, paid = (fill.last_qty, notional) if buying else (EXACT.minus(fill.last_qty), EXACT.minus(notional))
         closing = closing_part(self.amount, quantity)
         opening = add(quantity, closing)
-        closed_cost, closed_traded = self._share(self.cost, closing), to_scale(self._share(self.traded, closing))
-        realized = subtract(multiply(closing, fill.last_px), closed_cost)
+        proceeds = to_scale(multiply(closing, fill.last_px)) if opening else EXACT.minus(paid)
+        closed_cost, closed_traded = self._share(self.cost, closing), self._share(self.traded, closing)
+        realized = subtract(proceeds, closed_cost)
         amount = add(self.amount, quantity)
-        cost = add(subtract(self.cost, closed_cost), multiply(opening, fill.last_px))
+        cost = add(subtract(self.cost, closed_cost), add(paid, proceeds))
         traded = add(subtract(self.traded, closed_traded), opening)
         base_asset, quote_asset = fill.symbol.split("/")
         if fill.commission is not None and fill.commission_asset == quote_asset:
             realized = subtract(realized, fill.commission)
         if fill.commission is not None and fill.commission_asset == base_asset:
             left = subtract(amount, fill.commission)
-            if left * amount <= 0:  # it took all that was held, and what that had cost
+            if left == 0 or (left > 0) != (amount > 0):  # it took all that was held, and what that had cost
                 realized, cost, traded = subtract(realized, cost), ZERO, ZERO
             amount = left
-        total = to_scale(add(self.realized_pnl, realized))
-        holding = Holding(amount=amount, cost=to_scale(cost), realized_pnl=total, traded=traded)
-        return Movement(holding=holding, realized=subtract(total, self.realized_pnl), closed=abs(closing))
+        total = add(self.realized_pnl, realized)
+        holding = Holding(amount=amount, cost=cost, realized_pnl=total, traded=traded)
+        return Movement(holding=holding, realized=realized, closed=closing.copy_abs())
 
     def _share(self, of: Decimal, closing: Decimal) -> Decimal:
-        """Return the part that belongs to what is closed; all of it, exactly, when all is closed."""
-        return EXACT.divide(multiply(of, closing), self.amount) if closing else ZERO
+        """Return the part that belongs to what is closed; all of it when all is closed. What is rounded off stays."""
+        return divide_to_scale(multiply(of, closing), self.amount) if closing else ZERO
 
 
 class Movement(Frozen):
@@ -78,5 +81,5 @@ def closing_part(held: Decimal, quantity: Decimal) -> Decimal:
     """Return how much of what is held (with its sign) a signed quantity closes."""
     if held == 0 or (held > 0) == (quantity > 0):
         return ZERO
-    size = min(abs(held), abs(quantity))
+    size = min(held.copy_abs(), quantity.copy_abs())  # abs() would round by the process-wide context
     return size if held > 0 else EXACT.minus(size)

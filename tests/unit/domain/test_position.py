@@ -142,4 +142,4 @@ def test_what_was_realized_less_the_cost_held_is_the_money_that_came_in(
         money -= Fraction(commission) if asset == "USDT" else 0
         assert holding.traded * holding.amount >= 0, "both on one side"
         assert abs(holding.traded) >= abs(holding.amount) or holding.amount <= 0, "a fee never raises what is long"
-    assert abs(Fraction(holding.realized_pnl) - Fraction(holding.cost) - money) < TOLERANCE
+    assert Fraction(holding.realized_pnl) - Fraction(holding.cost) == money
