@@ -198,6 +198,8 @@ class Order(Frozen):
         }
         if self.doubt is not None and status is not OrderStatus.IN_DOUBT:
             changes["doubt"] = None
+        if OrderStatus.HELD in (status, self.status):
+            changes["needs_attention"] = status is OrderStatus.HELD
         if event.reason is not None:
             changes["reason"] = event.reason
         if status in TERMINAL and self.status not in TERMINAL:
