@@ -15,7 +15,14 @@
     │   ├── NotInDoubt          only an order in doubt is decided by a person
     │   ├── DecisionContradicted what the venue shows does not fit a person's decision
     │   ├── CaseNotFound        no case with that number
-    │   └── CaseClosed          the case was closed before
+    │   ├── CaseClosed          the case was closed before
+    │   ├── SwitchNotOn         no kill switch of that scope is on
+    │   ├── SwitchOfSettings    the configuration's kill switch is lifted there alone
+    │   ├── LiftNotConfirmed    lifting takes two steps, and the second does not fit
+    │   ├── DeadmanNotArmed     no dead-man switch of that scope is armed
+    │   ├── NotHeld             only an order that is held is approved or rejected
+    │   ├── FourEyes            who asked for an order cannot approve it
+    │   └── TicketDiffers       the approval is about another ticket
     ├── VenueError              the venue, or the way to it
     │   ├── VenueUnavailable    no answer, or an answer we cannot read  ask again later
     │   ├── RateLimited         the venue asks us to slow down          ask again after `retry_after_s`
@@ -142,6 +149,55 @@ class CaseClosed(RequestError):
 
     code = "CASE_CLOSED"
     advice = "Nothing is left to do; what was said of it is in the numbers."
+
+
+class SwitchNotOn(RequestError):
+    """No kill switch of that scope is on."""
+
+    code = "KILL_SWITCH_NOT_ON"
+    advice = "Check the scope; `volex kill list` lists the switches that are on."
+
+
+class SwitchOfSettings(RequestError):
+    """The kill switch of the configuration is lifted by changing the configuration."""
+
+    code = "KILL_SWITCH_OF_SETTINGS"
+    advice = "Set `[risk] kill_switch = false`, and start the workers anew."
+
+
+class LiftNotConfirmed(RequestError):
+    """The code that confirms a lift is missing, wrong or too old. The switch stays on."""
+
+    code = "KILL_LIFT_NOT_CONFIRMED"
+    advice = "Ask to lift, and repeat the code of the answer within five minutes."
+
+
+class DeadmanNotArmed(RequestError):
+    """No dead-man switch of that scope is armed."""
+
+    code = "DEADMAN_NOT_ARMED"
+    advice = "Arm it first: POST /risk/deadman, or `volex deadman arm`."
+
+
+class NotHeld(RequestError):
+    """The order is not held: there is nothing to approve or to reject."""
+
+    code = "ORDER_NOT_HELD"
+    advice = "Nothing is to be decided; the order's state is in the answer."
+
+
+class FourEyes(RequestError):
+    """Who asked for an order cannot approve it, and nor can somebody without a name. The order stays held."""
+
+    code = "FOUR_EYES"
+    advice = "Let another person approve it, by name."
+
+
+class TicketDiffers(RequestError):
+    """The approval names another ticket than the one that is held. The order stays held."""
+
+    code = "TICKET_DIFFERS"
+    advice = "Look at the order again, and approve what it is now."
 
 
 # The venue, or the way to it.

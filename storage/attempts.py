@@ -18,10 +18,11 @@ from domain.ports import Attempt
 from domain.protocol import UNDECIDED, AttemptState, next_submission
 from domain.reports import OrderReport, Submission, SubmitOutcome, SubmitVerdict
 from storage import order_rows
+from storage.kill_switch import SWITCHED_OFF
 from storage.tables import Document, attempts
 
 _LAST_LOOK = text(
-    """
+    f"""
     UPDATE attempts SET state = 'LEFT', left_at = :now
     FROM orders
     WHERE attempts.token = :token AND attempts.state = 'SENDING'
@@ -29,9 +30,7 @@ _LAST_LOOK = text(
       AND orders.status = 'SUBMITTED'
       AND NOT (orders.document->>'cancel_requested')::boolean
       AND coalesce((orders.document->'ticket'->>'expires_at')::timestamptz > :now, true)
-      AND NOT EXISTS (
-          SELECT FROM kill_switches WHERE scope IN ('global', 'settings', 'account:' || attempts.account)
-      )
+      AND {SWITCHED_OFF}
       AND NOT EXISTS (
           SELECT FROM account_states s
           WHERE s.account = attempts.account AND s.verified_start <> pg_postmaster_start_time()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import literal, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,7 +20,7 @@ from domain.reconciliation import TRADES_MISSING, Belief, believe, trades_missin
 from domain.reports import OrderReport, SubmitOutcome
 from domain.risk import Limits, balance_denial, size_denial
 from storage import attempts, cases, holdings, order_rows
-from storage.kill_switch import reason_for
+from storage.kill_switch import why_stopped
 from storage.tables import fills
 
 
@@ -226,7 +226,7 @@ async def _check_amendment(
                 cum_qty=order.cum_qty,
             )
         )
-    kill_reason = (await connection.execute(reason_for(literal(order.account)))).scalar_one_or_none()
+    kill_reason = await why_stopped(connection, order)
     if kill_reason is not None:
         raise NotAmendable(f"the kill switch is on: {kill_reason}")
     refused = size_denial(quantity, multiply(quantity, price), limits)

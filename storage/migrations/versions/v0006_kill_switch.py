@@ -30,6 +30,10 @@ _STATEMENTS = (
         ADD COLUMN lift_asked_at TIMESTAMP WITH TIME ZONE,
         ADD COLUMN lift_asked_by TEXT
     """,
+    """
+    CREATE TRIGGER kill_events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON kill_events
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+    """,
     "UPDATE kill_switches SET scope = 'firm' WHERE scope = 'global'",
     """
     CREATE TABLE kill_sweeps (

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.errors import NotAmendable
 from domain.instrument import deny
 from domain.lifecycle import OrderStatus
+from domain.limits import FIRM
 from domain.numbers import plain
 from domain.order import Order, OrderSide, OrderType
 from domain.reports import SubmitOutcome, SubmitVerdict, VenueOrderStatus
@@ -145,7 +146,7 @@ async def test_only_a_resting_limit_order_is_amended(life: Life) -> None:
 async def test_nothing_is_amended_while_the_kill_switch_is_on(life: Life, engine: AsyncEngine) -> None:
     await life.fund(USDT="1000")
     order = await life.resting()
-    await kill_switch.engage(engine, kill_switch.GLOBAL, reason="drill")
+    await kill_switch.engage(engine, FIRM, reason="drill")
     with pytest.raises(NotAmendable, match="drill"):
         await amend(life.store, order, "0.2", "100")
 

@@ -14,6 +14,7 @@ from domain.errors import OrderClosed, StoreUnavailable
 from domain.identifiers import derive_client_order_id
 from domain.instrument import deny
 from domain.lifecycle import OrderEventType, OrderStatus
+from domain.limits import FIRM
 from domain.ports import Attempt
 from domain.protocol import AttemptState, may_leave
 from domain.reports import SubmitOutcome, SubmitVerdict
@@ -125,7 +126,7 @@ async def test_last_look_fails_from_the_deadline_on(life: Life, store: SqlOrderS
     assert await store.pass_last_look(attempt, now=NOW + timedelta(seconds=4))
 
 
-@pytest.mark.parametrize("scope", [kill_switch.GLOBAL, kill_switch.account_scope(ACCOUNT)])
+@pytest.mark.parametrize("scope", [FIRM, kill_switch.account_scope(ACCOUNT)])
 async def test_last_look_fails_while_the_kill_switch_is_on(life: Life, engine: AsyncEngine, scope: str) -> None:
     attempt = await opened(life)
     await kill_switch.engage(engine, scope, reason="drill")
@@ -244,8 +245,8 @@ async def test_ledgers_last_look_is_the_protocols(life: Life, engine: AsyncEngin
         async with engine.begin() as connection:
             await connection.execute(update(attempts).where(attempts.c.token == attempt.token).values(state=state))
         if killed:
-            await kill_switch.engage(engine, kill_switch.GLOBAL, reason="drill")
+            await kill_switch.engage(engine, FIRM, reason="drill")
         order, later = await life.store.order(ACCOUNT, request.order_id), NOW + timedelta(seconds=2)
         decided = may_leave(order, state, kill_reason="drill" if killed else None, now=later)
         assert await life.store.pass_last_look(attempt, now=later) == decided, (expires_in_s, cancel, killed, state)
-        await kill_switch.lift(engine, kill_switch.GLOBAL)
+        await kill_switch.lift(engine, FIRM)
