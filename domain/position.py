@@ -43,8 +43,8 @@ class Holding(Frozen):
         quantity, paid = (fill.last_qty, notional) if buying else (EXACT.minus(fill.last_qty), EXACT.minus(notional))
         closing = closing_part(self.amount, quantity)
         opening = add(quantity, closing)
-        proceeds = to_scale(multiply(closing, fill.last_px)) if opening else EXACT.minus(paid)
-        closed_cost, closed_traded = self._share(self.cost, closing), self._share(self.traded, closing)
+        proceeds = share(paid, closing, quantity)
+        closed_cost, closed_traded = share(self.cost, closing, self.amount), share(self.traded, closing, self.amount)
         realized = subtract(proceeds, closed_cost)
         amount = add(self.amount, quantity)
         cost = add(subtract(self.cost, closed_cost), add(paid, proceeds))
@@ -60,10 +60,6 @@ class Holding(Frozen):
         total = add(self.realized_pnl, realized)
         holding = Holding(amount=amount, cost=cost, realized_pnl=total, traded=traded)
         return Movement(holding=holding, realized=realized, closed=closing.copy_abs())
-
-    def _share(self, of: Decimal, closing: Decimal) -> Decimal:
-        """Return the part that belongs to what is closed; all of it when all is closed. What is rounded off stays."""
-        return divide_to_scale(multiply(of, closing), self.amount) if closing else ZERO
 
 
 class Movement(Frozen):
@@ -83,3 +79,8 @@ def closing_part(held: Decimal, quantity: Decimal) -> Decimal:
         return ZERO
     size = min(held.copy_abs(), quantity.copy_abs())  # abs() would round by the process-wide context
     return size if held > 0 else EXACT.minus(size)
+
+
+def share(of: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """Return what belongs to a part, rounded to the ledger's scale; all of it when the part is the whole."""
+    return divide_to_scale(multiply(of, part), whole) if part else ZERO
