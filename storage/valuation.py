@@ -1,0 +1,123 @@
+"""What the market was when, in the ledger: marks, the worth of fees, equity over time, and realized profit."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from sqlalchemy import Row, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.limits import LimitSet
+from domain.order import Order, OrderType, TradingMode
+from domain.valuation import Mark, Rates
+from storage.accounting_tables import marks, realizations
+from storage.exposures import Realized
+
+MARK_USABLE: Final = timedelta(seconds=150)
+"""A mark older than this is no mark: some rounds of an account without open orders, which asks twice a minute."""
+BRIDGE: Final = "BTC"
+"""Two assets without a symbol of their own are compared over this one, which nearly every asset has one with."""
+STOPS: Final = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
+
+_LATEST = text(
+    """
+    SELECT DISTINCT ON (symbol) symbol, bid, ask, last, asked_at FROM marks
+    WHERE mode = :mode AND symbol = ANY(:symbols) AND minute >= :oldest ::timestamptz - interval '1 minute'
+      AND asked_at >= :oldest
+    ORDER BY symbol, asked_at DESC
+    """
+)
+_REALIZED = text("SELECT symbol, sum(realized) AS realized FROM realizations WHERE scope = :scope AND at >= :since"
+                 " GROUP BY symbol")  # fmt: skip
+_REALIZED_EVER = text("SELECT symbol, realized_pnl AS realized FROM exposures WHERE scope = :scope")
+
+
+async def record_marks(connection: AsyncConnection, account: str, mode: TradingMode, told: Iterable[Mark]) -> None:
+    """Keep what the venue said of its market; the last word of each minute stays."""
+    rows = [
+        {
+            "mode": mode,
+            "symbol": mark.symbol,
+            "minute": mark.asked_at.replace(second=0, microsecond=0),
+            "account": account,
+            **mark.model_dump(exclude={"symbol"}),
+        }
+        for mark in sorted(told, key=lambda mark: mark.symbol)
+    ]
+    if rows:
+        row = insert(marks)
+        figures = {name: row.excluded[name] for name in ("bid", "ask", "last", "asked_at")}
+        newer = marks.c.asked_at <= row.excluded.asked_at
+        keys = ["mode", "symbol", "minute", "account"]
+        await connection.execute(row.on_conflict_do_update(index_elements=keys, set_=figures, where=newer), rows)
+
+
+async def marks_of(
+    connection: AsyncConnection, symbols: Collection[str], mode: TradingMode, *, now: datetime
+) -> Mapping[str, Mark]:
+    """Return the latest mark of each symbol, whichever account of the mode asked; none that is too old to be used."""
+    key = {"mode": mode, "symbols": sorted(symbols), "oldest": now - MARK_USABLE}
+    return {row.symbol: _mark(row) for row in await connection.execute(_LATEST, key)}
+
+
+async def values_of(
+    connection: AsyncConnection, symbols: Collection[str], limits: LimitSet, *, mode: TradingMode, now: datetime
+) -> Mapping[str, tuple[Decimal | None, Decimal | None]]:
+    """Return for each symbol its price, and what a unit of its quote asset is worth in the risk currency.
+
+    Either is `None` when the market was not asked lately, or does not say.
+    """
+    quotes = {symbol.split("/")[1] for symbol in symbols}
+    asked = {*symbols, *conversions(quotes, limits.currency, limits.equal_assets)}
+    found = await marks_of(connection, asked, mode, now=now)
+    rates = Rates(found.values(), equal_assets=limits.equal_assets)
+    return {symbol: (rates.price(symbol), rates.rate(symbol.split("/")[1], limits.currency)) for symbol in symbols}
+
+
+def conversions(assets: Iterable[str], currency: str, equal_assets: Sequence[str]) -> set[str]:
+    """Return the names of the symbols that may tell what assets are worth in a currency."""
+    targets = {currency, *(equal_assets if currency in equal_assets else ())}
+    strange = {asset for asset in assets if asset not in targets}
+    symbols = {name for target in targets for asset in strange for name in (f"{asset}/{target}", f"{target}/{asset}")}
+    if strange and BRIDGE not in targets:
+        symbols |= {name for asset in strange for name in (f"{asset}/{BRIDGE}", f"{BRIDGE}/{asset}")}
+        symbols |= {name for target in targets for name in (f"{BRIDGE}/{target}", f"{target}/{BRIDGE}")}
+        symbols.discard(f"{BRIDGE}/{BRIDGE}")
+    return symbols
+
+
+async def realized_since(connection: AsyncConnection, scope_row: str, since: datetime | None) -> Mapping[str, Decimal]:
+    """Return the profit that a scope realized since then, or ever, in each symbol's quote asset."""
+    if since is None:
+        rows = await connection.execute(_REALIZED_EVER, {"scope": scope_row})
+    else:
+        rows = await connection.execute(_REALIZED, {"scope": scope_row, "since": since})
+    return {row.symbol: row.realized for row in rows}
+
+
+async def record_realized(
+    connection: AsyncConnection, order: Order, realized: Sequence[Realized], *, now: datetime
+) -> None:
+    """Keep what an order's new fills realized in its scopes. Part of the fills' own transaction."""
+    rows = [
+        {
+            "scope": entry.scope,
+            "at": now,
+            "account": order.account,
+            "symbol": entry.fill.symbol,
+            "venue_order_id": entry.fill.venue_order_id,
+            "trade_id": entry.fill.trade_id,
+            "order_id": order.order_id,
+            "realized": entry.realized,
+            "by_stop": order.ticket.order_type in STOPS,
+        }
+        for entry in realized
+    ]
+    if rows:
+        await connection.execute(insert(realizations), rows)
+
+
+def _mark(row: Row[tuple[object, ...]]) -> Mark:
+    return Mark.model_validate({name: row._mapping[name] for name in Mark.model_fields})
