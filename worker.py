@@ -17,6 +17,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
+from activities.approval_activities import ApprovalActivities
 from activities.case_activities import CaseActivities
 from activities.feed_activities import FeedActivities, FeedPace, Follower
 from activities.ledger_activities import LedgerActivities
@@ -38,6 +39,7 @@ from starter.feeds import keep_account_workflows, reconcile_soon, start_feed
 from starter.notifications import TemporalNotifier
 from starter.order_workflows import TemporalOrderWorkflows
 from storage import kill_switch
+from storage.approvals import SqlApprovalStore
 from storage.comparison import SqlReconciliationStore
 from storage.database import open_engine
 from storage.order_store import SqlOrderStore
@@ -98,6 +100,7 @@ def _orders_worker(
         account: entry.model_copy(update={"reconciled_since": since}) for account, entry in settings.terms().items()
     }
     ledger = LedgerActivities(SqlOrderStore(engine), terms=terms, clock=clock)
+    held = ApprovalActivities(SqlApprovalStore(engine), terms=terms, clock=clock)
     return Worker(
         client,
         task_queue=ORDERS_QUEUE,
@@ -109,6 +112,10 @@ def _orders_worker(
             ledger.request_amend,
             ledger.end_unsent,
             ledger.persist,
+            held.ask_approval,
+            held.approve,
+            held.reject,
+            held.end_held,
             CaseActivities(SqlReconciliationStore(engine)).close_case,
         ],
         max_cached_workflows=settings.worker.max_cached_workflows,

@@ -2,6 +2,7 @@
 
 from pydantic import AwareDatetime
 
+from domain.approvals import ApprovalWord
 from domain.decisions import Decision
 from domain.events import Reason
 from domain.lifecycle import OrderEventType
@@ -43,8 +44,21 @@ class ResolveCall(OrderCall):
     decision: Decision
 
 
+class ApproveCall(OrderCall):
+    """Argument of `approve`: a person's word, and what the venue's side says of the ticket now."""
+
+    word: ApprovalWord
+    validated: Validated
+
+
+class RejectCall(OrderCall):
+    """Argument of `reject`."""
+
+    word: ApprovalWord
+
+
 class EndCall(OrderCall):
-    """Argument of `end_unsent`."""
+    """Argument of `end_unsent` and `end_held`."""
 
     event_type: OrderEventType
     reason: Reason

@@ -39,6 +39,20 @@ DOUBTS_ENDED: Final = Counter(
     "volex_doubts_ended_total", "Doubts by how they ended: found, never_placed, decided_by_person",
     ["account", "ending"], registry=REGISTRY,
 )  # fmt: skip
+ORDERS_HELD: Final = Gauge(
+    "volex_orders_held", "Orders that wait for a person's approval", ["account"], registry=REGISTRY
+)
+OLDEST_HELD_AT: Final = Gauge(
+    "volex_oldest_held_timestamp_seconds", "Since when the longest held order waits; 0 without any", ["account"],
+    registry=REGISTRY,
+)  # fmt: skip
+APPROVALS_ASKED: Final = Counter(
+    "volex_approvals_asked_total", "Orders that a person was asked about", ["account"], registry=REGISTRY
+)
+APPROVALS_DECIDED: Final = Counter(
+    "volex_approvals_decided_total", "Approvals by what a person's word came to: approved, rejected, denied, expired",
+    ["account", "decision"], registry=REGISTRY,
+)  # fmt: skip
 ALERTS: Final = Counter(
     "volex_alerts_total", "Matters that were told to people", ["account", "code"], registry=REGISTRY
 )

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final, TypeVar
 from uuid import uuid4
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -17,13 +17,22 @@ from starter.bounded import repeated
 from starter.failures import EngineUnavailable, to_domain_error
 from starter.notifications import TemporalNotifier
 from starter.reading import OrderReading
-from workflows.messages import AmendOrder, CancelOrder, OrderView, ResolveAnswer, ResolveOrder
+from workflows.messages import (
+    AmendOrder,
+    ApprovalAnswer,
+    CancelOrder,
+    DecideHeld,
+    OrderView,
+    ResolveAnswer,
+    ResolveOrder,
+)
 
 CHANGE_TIMEOUT_S: Final = 25.0
 """Above the workflow's own wait for the venue's final word, so that it is the workflow that answers."""
 CANCEL_WINDOW_S: Final = 20
 """Cancels of one order within this window are one request: a workflow takes ten updates at a time."""
-Answer = TypeVar("Answer", OrderView, ResolveAnswer)
+Answer = TypeVar("Answer", OrderView, ResolveAnswer, ApprovalAnswer)
+Message = TypeVar("Message", bound=BaseModel)
 
 
 class OrderChanging(OrderReading):
@@ -112,22 +121,80 @@ class OrderChanging(OrderReading):
         EngineUnavailable
             When Temporal did not answer in time; look at the order then.
         """
-        message = _decision(placed=placed, never_placed=never_placed, because=because, requested_by=requested_by)
+        message = _said(
+            ResolveOrder, placed=placed, never_placed=never_placed, because=because, requested_by=requested_by
+        )
+        return await self._decided("resolve", message, account, order_id, timeout_s, ResolveAnswer)
+
+    async def approve_order(
+        self,
+        order_id: str,
+        *,
+        account: str,
+        by: str,
+        because: str,
+        fingerprint: str | None = None,
+        timeout_s: float = CHANGE_TIMEOUT_S,
+    ) -> ApprovalAnswer:
+        """Approve a held order. Price and limits are checked once more; then it is admitted, or denied with numbers.
+
+        Parameters
+        ----------
+        by
+            Who approves: a person's name, and not that of who asked for the order.
+        because
+            Why, for the record: printable ASCII, 1 to 200 characters.
+        fingerprint
+            If given, the approval counts for exactly that ticket.
+
+        Raises
+        ------
+        InvalidRequest
+            When name or reason cannot be taken.
+        OrderNotFound, OrderClosed, NotHeld
+            When there is nothing to decide.
+        FourEyes, TicketDiffers
+            When this person cannot approve it, or the ticket is another one. The order stays held.
+        VenueUnavailable
+            When price and limits cannot be checked now. The order stays held.
+        EngineUnavailable
+            When Temporal did not answer in time; look at the order then.
+        """
+        message = _said(DecideHeld, by=by, because=because, fingerprint=fingerprint)
+        return await self._decided("approve", message, account, order_id, timeout_s, ApprovalAnswer)
+
+    async def reject_order(
+        self, order_id: str, *, account: str, by: str, because: str, timeout_s: float = CHANGE_TIMEOUT_S
+    ) -> ApprovalAnswer:
+        """End a held order; who asked for it may do so too. Arguments and errors as those of `approve_order`."""
+        message = _said(DecideHeld, by=by, because=because)
+        return await self._decided("reject", message, account, order_id, timeout_s, ApprovalAnswer)
+
+    async def _decided(
+        self,
+        update: str,
+        message: ResolveOrder | DecideHeld,
+        account: str,
+        order_id: str,
+        timeout_s: float,
+        result_type: type[Answer],
+    ) -> Answer:
+        """Send a person's decision and return what came of it."""
         try:
             return await self._updated(
-                "resolve",
+                update,
                 message,
                 account,
                 order_id,
-                update_id=f"resolve-{uuid4()}",
+                update_id=f"{update}-{uuid4()}",
                 timeout_s=timeout_s,
-                result_type=ResolveAnswer,
+                result_type=result_type,
             )
         except TimeoutError:
             raise EngineUnavailable(
                 "whether the decision was taken is not known: Temporal did not answer in time",
                 numbers={"order_id": order_id},
-                advice="Look the order up; if it is in doubt still, decide again.",
+                advice="Look the order up; if it is as it was, decide again.",
             ) from None
 
     async def _change(
@@ -151,7 +218,7 @@ class OrderChanging(OrderReading):
     async def _updated(
         self,
         update: str,
-        message: CancelOrder | AmendOrder | ResolveOrder,
+        message: CancelOrder | AmendOrder | ResolveOrder | DecideHeld,
         account: str,
         order_id: str,
         *,
@@ -195,9 +262,10 @@ class OrderChanging(OrderReading):
         return order
 
 
-def _decision(**said: object) -> ResolveOrder:
+def _said(kind: type[Message], **said: object) -> Message:
+    """Read what a person says. Raises `InvalidRequest`."""
     try:
-        return ResolveOrder.model_validate(said)
+        return kind.model_validate(said)
     except ValidationError as error:
         found = error.errors()[0]
         field = ".".join(str(part) for part in found["loc"])

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from domain.approvals import ApprovalEnding, ApprovalWord
 from domain.comparison import CASE_ID_MAX
 from domain.decisions import Because, Decision, Ending
 from domain.events import Reason
@@ -66,6 +67,10 @@ class ResolveOrder(Decision):
     """Argument of the update `resolve`: the venue's order id, or that it was never placed; why, and who says so."""
 
 
+class DecideHeld(ApprovalWord):
+    """Argument of the updates `approve` and `reject`: who says so and why; with `fingerprint`, of which ticket."""
+
+
 class OrderView(Frozen):
     """What an order's workflow shows. `order` is `None` while nothing is recorded yet."""
 
@@ -81,6 +86,14 @@ class ResolveAnswer(Frozen):
 
     view: OrderView
     ending: Ending
+    told: str
+
+
+class ApprovalAnswer(Frozen):
+    """What came of a person's word on a held order, in a sentence too, and the order after it."""
+
+    view: OrderView
+    decision: ApprovalEnding
     told: str
 
 
@@ -119,8 +132,10 @@ class FeedInput(Frozen):
 
 __all__ = [
     "AmendOrder",
+    "ApprovalAnswer",
     "CancelOrder",
     "CloseCase",
+    "DecideHeld",
     "FeedInput",
     "Notice",
     "OrderInput",

@@ -3,11 +3,24 @@
 The order's life is in `order_workflow.py`; these handlers only leave it a word, and wait for what comes of it.
 """
 
+import asyncio
+
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from domain.errors import IdempotencyConflict, NotAmendable, NotInDoubt, OrderClosed, VenueUnavailable
+    from domain.approvals import Decided, known_before, why_not_approved_by
+    from domain.errors import (
+        ExecutionError,
+        FourEyes,
+        IdempotencyConflict,
+        NotAmendable,
+        NotHeld,
+        NotInDoubt,
+        OrderClosed,
+        TicketDiffers,
+        VenueUnavailable,
+    )
     from domain.events import Reason
     from domain.identifiers import order_workflow_id
     from domain.lifecycle import AMENDABLE, OrderStatus
@@ -15,7 +28,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows import policies, steps
     from workflows.messages import (
         AmendOrder,
+        ApprovalAnswer,
         CancelOrder,
+        DecideHeld,
         Notice,
         OrderInput,
         OrderView,
@@ -40,6 +55,8 @@ class OrderRequests:
         self._amend: AmendOrder | None = start.amend
         self._renewing = False
         self._amend_refusal: ApplicationError | None = None
+        self._deciding = asyncio.Lock()
+        """Held while a person's word on a held order is carried out: one after the other."""
 
     @workflow.update(name="place", description="Place the order; answers when the venue has answered")
     async def place(self, message: PlaceOrder) -> OrderView:
@@ -108,6 +125,8 @@ class OrderRequests:
             text = f"the order is {status}; only a resting limit order can be amended, one amendment at a time"
             if order is not None and order.status is OrderStatus.IN_DOUBT:
                 text = "the order is IN_DOUBT: whether the venue has it is not known, so there is nothing to amend yet"
+            if order is not None and order.status is OrderStatus.HELD:
+                text = "the order is HELD for approval of exactly this ticket; cancel it and place another"
             raise ApplicationError(
                 text,
                 type=NotAmendable.code,
@@ -143,6 +162,63 @@ class OrderRequests:
                 type=NotInDoubt.code,
                 non_retryable=True,
             )
+
+    @workflow.update(name="approve", description="Approve a held order, by your name and with a reason")
+    async def approve(self, message: DecideHeld) -> ApprovalAnswer:
+        """Check price and limits once more, admit or deny the order, and answer with what came of it."""
+        async with self._deciding:
+            order = self._known()
+            decided = known_before(order)
+            if order.status is OrderStatus.HELD:
+                try:
+                    validated = await steps.validate(self._request)
+                    decided = await steps.approve(order, message, validated)
+                except ActivityError as error:
+                    raise _undecided(error) from error
+            self._learn(decided.order)
+        return await self._told(decided)
+
+    @approve.validator
+    def _check_approve(self, message: DecideHeld) -> None:
+        order = self._held()
+        refusal = why_not_approved_by(order, message.by)
+        if refusal is not None:
+            asked_by = order.requested_by or "not known"
+            raise _refused(refusal, FourEyes, asked_by=asked_by, by=message.by)
+        held = order.ticket.fingerprint()
+        if message.fingerprint is not None and message.fingerprint != held:
+            raise _refused("the approval is about another ticket", TicketDiffers, held=held, named=message.fingerprint)
+
+    @workflow.update(name="reject", description="Reject a held order: it ends, and nothing is sent")
+    async def reject(self, message: DecideHeld) -> ApprovalAnswer:
+        """End the order, and answer with what came of it."""
+        async with self._deciding:
+            try:
+                decided = await steps.reject(self._known(), message)
+            except ActivityError as error:
+                raise _undecided(error) from error
+            self._learn(decided.order)
+        return await self._told(decided)
+
+    @reject.validator
+    def _check_reject(self, message: DecideHeld) -> None:
+        self._held()
+
+    async def _told(self, decided: Decided) -> ApprovalAnswer:
+        """Answer once the venue has answered, or the order has ended, or that takes long."""
+        if decided.decision is None:
+            reason = decided.reason
+            numbers = {"because": str(reason)} if reason is not None else {}
+            raise _refused(decided.told, VenueUnavailable, **numbers)
+        try:
+            await workflow.wait_condition(
+                lambda: self._known().status not in UNANSWERED,
+                timeout=policies.APPROVAL_ANSWER_WITHIN,
+                timeout_summary="approve: answer the caller at the latest",
+            )
+        except TimeoutError:
+            pass
+        return ApprovalAnswer(view=self._view(), decision=decided.decision, told=decided.told)
 
     @workflow.signal(name="cancel", description="Cancel the order, without an answer")
     def cancel(self, message: CancelOrder) -> None:
@@ -191,6 +267,15 @@ class OrderRequests:
         order = self._known()
         return not order.is_final and (order.amend_quantity is not None or order.status in UNANSWERED)
 
+    def _held(self) -> Order:
+        """Return the order, which is held. Raises what refuses the request otherwise."""
+        self._refuse_if_closed()
+        order = self._order
+        if order is None or order.status is not OrderStatus.HELD:
+            status = order.status if order is not None else "not recorded yet"
+            raise _refused(f"the order is {status}: only an order that is held is decided on", NotHeld, status=status)
+        return order
+
     def _refuse_if_closed(self) -> None:
         if self._order is not None and self._order.is_final:
             raise ApplicationError(
@@ -203,6 +288,10 @@ class OrderRequests:
 
 def _waits_in_doubt(order: Order) -> bool:
     return order.status is OrderStatus.IN_DOUBT and order.cancel_requested
+
+
+def _refused(text: str, kind: type[ExecutionError], **numbers: str) -> ApplicationError:
+    return ApplicationError(text, {"numbers": numbers}, type=kind.code, non_retryable=True)
 
 
 def _undecided(failure: ActivityError) -> ApplicationError:

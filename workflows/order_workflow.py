@@ -1,7 +1,7 @@
 """One order, from ticket to result. `_live` is the table of contents of its life; the steps follow in its order."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -9,6 +9,7 @@ from temporalio.common import SearchAttributeUpdate
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from domain import approvals
     from domain.errors import NotAmendable, VenueUnavailable
     from domain.events import Reason
     from domain.instrument import deny
@@ -32,6 +33,7 @@ RECHECKED = "revalidate-before-resubmit"
 CANCEL_ON_RECORD = "record-cancel-in-doubt"
 PATIENT = "risk-patience-of-a-minute"
 ADOPTED_ANEW = "look-when-adopted"
+MARKET_LOOKED_AT_AGAIN = "revalidate-while-risk-unavailable"
 """Patches: orders that were under way before them go on as they began."""
 
 
@@ -66,9 +68,9 @@ class OrderWorkflow(OrderRequests):
         if self._order is None:
             validated = await self._validate()
             self._order = await self._risk_check(validated)
-            if not self._order.is_final:
+            if not self._order.is_final and self._order.status is not OrderStatus.HELD:
                 await self._submit(self._order)
-        elif workflow.patched(ADOPTED_ANEW):
+        elif self._order.status is not OrderStatus.HELD and workflow.patched(ADOPTED_ANEW):
             # Who adopted it may have read the ledger a moment before the order moved on.
             self._learn(await steps.look_up(self._order, why="taken over"))
         order = await self._work()
@@ -93,7 +95,43 @@ class OrderWorkflow(OrderRequests):
             if workflow.now() >= asked_at + patience or self._cancel is not None:
                 return await steps.deny(self._request, reason)
             await workflow.sleep(policies.RISK_RETRY, summary=f"risk_check again: {reason.code}")
+            if workflow.patched(MARKET_LOOKED_AT_AGAIN):
+                # What the market said before is getting old; without a newer word the gate judges by its age.
+                anew = await self._validate()
+                validated = anew if isinstance(anew, Validated) else validated
         return admission.order
+
+    async def _hold(self, order: Order) -> None:
+        """Wait for a person's word, a cancel, the order's deadline or the approval's expiry, whichever comes first."""
+        self._stage = Stage.RISK_CHECK
+        asked = await steps.ask_approval(order)
+        order, approval = self._learn(asked.order), asked.approval
+        if order.status is not OrderStatus.HELD or approval is None:
+            return
+        until = min(filter(None, (approval.expires_at, order.ticket.expires_at)))
+        words = f"held: waiting for approval of {order.ticket.summary()}, expires at {until.astimezone(UTC):%F %T}Z"
+        self._show(f"{words}: `{approvals.command(order)}`")
+        try:
+            await workflow.wait_condition(
+                lambda: self._known().status is not OrderStatus.HELD or self._cancel is not None,
+                timeout=max(until - workflow.now(), timedelta(0)),
+                timeout_summary="approval: expires",
+            )
+        except TimeoutError:
+            pass
+        await workflow.wait_condition(lambda: not self._deciding.locked())  # a word that came in time is heard first
+        if self._known().status is OrderStatus.HELD:
+            event_type, reason = self._why_not_wait(approval)
+            self._learn(await steps.end_held(order, event_type=event_type, reason=reason))
+
+    def _why_not_wait(self, approval: approvals.Approval) -> tuple[OrderEventType, Reason]:
+        if self._cancel is not None:
+            return OrderEventType.CANCELED, self._cancel
+        if self._deadline_passed():
+            return OrderEventType.EXPIRED, deny(DEADLINE_REACHED, "the order's deadline passed while it was held")
+        expires_at = approval.expires_at.isoformat()
+        text = f"nobody approved the order before {expires_at}"
+        return OrderEventType.EXPIRED, deny(approvals.EXPIRED, text, expires_at=expires_at)
 
     async def _submit(self, order: Order, *, denial: Reason | None = None) -> None:
         """Send the next attempt once; if nothing may be sent any more, end the order."""
@@ -123,7 +161,9 @@ class OrderWorkflow(OrderRequests):
         """Follow the order until it has ended, whatever the venue, the callers and the clock bring."""
         while not (order := self._known()).is_final:
             self._stage = Stage.POLL_FILL
-            if order.status is OrderStatus.INITIALIZED:
+            if order.status is OrderStatus.HELD:
+                await self._hold(order)
+            elif order.status is OrderStatus.INITIALIZED:
                 await self._submit_again(order)
             elif order.status in (OrderStatus.IN_DOUBT, OrderStatus.SUBMITTED):
                 await self._resolve(order)

@@ -38,6 +38,9 @@ RESOLVE_PATIENCE: Final = timedelta(seconds=18)
 RESOLVE_ANSWER_WITHIN: Final = timedelta(seconds=5)
 """How long its answer waits for what follows: the next attempt's answer, or the end."""
 
+APPROVAL_ANSWER_WITHIN: Final = RESOLVE_ANSWER_WITHIN
+"""How long the answer to an approval waits for what follows: the venue's answer, or the end."""
+
 VALIDATE_PATIENCE: Final = timedelta(seconds=20)
 """How long `validate` may look for the venue's rules before the order is denied for lack of data: nothing was sent."""
 

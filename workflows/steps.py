@@ -6,10 +6,22 @@ One function a step, so that `order_workflow.py` reads as a life and not as a li
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.calls import AmendCall, CancelCall, DenyCall, EndCall, OrderCall, ResolveCall, RiskCall
+    from activities.approval_activities import ApprovalActivities
+    from activities.calls import (
+        AmendCall,
+        ApproveCall,
+        CancelCall,
+        DenyCall,
+        EndCall,
+        OrderCall,
+        RejectCall,
+        ResolveCall,
+        RiskCall,
+    )
     from activities.ledger_activities import LedgerActivities
     from activities.resolve_activities import ResolveActivities
     from activities.venue_activities import VenueActivities
+    from domain.approvals import ApprovalWord, Asked, Decided
     from domain.decisions import Decision, Resolution
     from domain.events import Reason
     from domain.identifiers import venue_queue
@@ -157,6 +169,54 @@ async def end_unsent(order: Order, *, event_type: OrderEventType, reason: Reason
     )
 
 
+async def ask_approval(order: Order) -> Asked:
+    """Put on record that a person is asked about the order, and until when."""
+    return await workflow.execute_activity_method(
+        ApprovalActivities.ask_approval,
+        OrderCall(account=order.account, order_id=order.order_id),
+        start_to_close_timeout=policies.LEDGER_TIMEOUT,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNTIL_DONE,
+        summary=step_summary(order.ticket, note=order.reason.code if order.reason else ""),
+    )
+
+
+async def approve(order: Order, word: ApprovalWord, validated: Validated) -> Decided:
+    """Pass the gate again for an order that a person approved. Raises `ActivityError` with the refusal."""
+    return await workflow.execute_activity_method(
+        ApprovalActivities.approve,
+        ApproveCall(account=order.account, order_id=order.order_id, word=word, validated=validated),
+        start_to_close_timeout=policies.LEDGER_TIMEOUT,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNTIL_DONE,
+        summary=step_summary(order.ticket, note=f"approved, says {word.by}"),
+    )
+
+
+async def reject(order: Order, word: ApprovalWord) -> Decided:
+    """End an order that a person rejected."""
+    return await workflow.execute_activity_method(
+        ApprovalActivities.reject,
+        RejectCall(account=order.account, order_id=order.order_id, word=word),
+        start_to_close_timeout=policies.LEDGER_TIMEOUT,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNTIL_DONE,
+        summary=step_summary(order.ticket, note=f"rejected, says {word.by}"),
+    )
+
+
+async def end_held(order: Order, *, event_type: OrderEventType, reason: Reason) -> Order:
+    """End an order that is held; one that was decided on meanwhile stays as it is."""
+    return await workflow.execute_activity_method(
+        ApprovalActivities.end_held,
+        EndCall(account=order.account, order_id=order.order_id, event_type=event_type, reason=reason),
+        start_to_close_timeout=policies.LEDGER_TIMEOUT,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.UNTIL_DONE,
+        summary=step_summary(order.ticket, note=reason.code),
+    )
+
+
 async def persist(order: Order) -> Order:
     """Write the final facts once."""
     return await workflow.execute_activity_method(
@@ -170,11 +230,15 @@ async def persist(order: Order) -> Order:
 
 
 __all__ = [
+    "approve",
+    "ask_approval",
     "cancel",
     "deny",
+    "end_held",
     "end_unsent",
     "look_up",
     "persist",
+    "reject",
     "request_amend",
     "resolve",
     "risk_check",

@@ -24,12 +24,14 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Plugin, Worker
 
+from activities.approval_activities import ApprovalActivities
 from activities.ledger_activities import LedgerActivities
 from activities.resolve_activities import ResolveActivities
 from activities.venue_activities import VenueActivities
 from domain.identifiers import ORDERS_QUEUE, order_workflow_id, venue_queue
 from domain.order import Order, OrderRequest
 from domain.reports import Balance
+from storage.approvals import SqlApprovalStore
 from storage.order_store import SqlOrderStore
 from tests.factories import Decimal, make_request, make_terms
 from tests.workflow.scripted_exchange import ScriptedExchange
@@ -190,6 +192,7 @@ async def open_desk(
     ledger = LedgerActivities(store, terms={account: make_terms(account)}, clock=clock)
     at_venue = VenueActivities(store, exchanges={account: venue}, identity="test", clock=clock)
     resolving = ResolveActivities(store, exchanges={account: venue}, clock=clock)
+    held = ApprovalActivities(SqlApprovalStore(store._engine), terms=ledger._terms, clock=clock)
     orders = Worker(
         client,
         task_queue=ORDERS_QUEUE,
@@ -201,6 +204,10 @@ async def open_desk(
             ledger.request_amend,
             ledger.end_unsent,
             ledger.persist,
+            held.ask_approval,
+            held.approve,
+            held.reject,
+            held.end_held,
         ],
         max_cached_workflows=0,
         plugins=plugins,
