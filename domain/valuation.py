@@ -6,7 +6,7 @@ What is not known is `None`, never zero: a sum with one unknown part is not know
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, Protocol
 
 from pydantic import AwareDatetime
 
@@ -72,6 +72,29 @@ class Equity(Frozen):
     """Assets that no price is known of."""
 
 
+class Needed(Frozen):
+    """What must be asked of the market to value an account."""
+
+    symbols: frozenset[str]
+    """Held or worked."""
+    assets: frozenset[str]
+    """To be told in the risk currency: balances, quote assets, and those that fees were taken in lately."""
+    currency: str
+    equal_assets: tuple[str, ...] = ()
+
+
+class AccountingStore(Protocol):
+    """The ledger as valuation sees it. Each method is one transaction. Raises `StoreUnavailable`."""
+
+    async def needed(self, account: str, mode: TradingMode, *, now: datetime) -> Needed:
+        """Return what the market must be asked for."""
+
+    async def record_valuation(
+        self, account: str, mode: TradingMode, marks: Sequence[Mark], *, now: datetime
+    ) -> Equity | None:
+        """Keep the marks, price fees by them, and keep what the account is worth; `None` before its first balances."""
+
+
 class Rates:
     """What one asset is worth in another, by the marks there are: directly, the other way round, or over one more."""
 
@@ -131,6 +154,33 @@ class Rates:
     def _alike(self, asset: str) -> Sequence[str]:
         """Return the asset itself first, then those that count as worth the same."""
         return [asset, *sorted(self._equal - {asset})] if asset in self._equal else [asset]
+
+
+BRIDGE: Final = "BTC"
+"""Two assets without a symbol of their own are compared over this one, which nearly every asset has one with."""
+
+
+def conversions(asset: str, currency: str, equal_assets: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the sets of symbols that tell what an asset is worth in a currency, the best first; none if it is equal."""
+    targets = [currency, *(other for other in equal_assets if currency in equal_assets and other != currency)]
+    if asset in targets:
+        return
+    direct = [name for target in targets for name in (f"{asset}/{target}", f"{target}/{asset}")]
+    yield from ((name,) for name in direct)
+    if BRIDGE in (asset, *targets):
+        return
+    for first in (f"{asset}/{BRIDGE}", f"{BRIDGE}/{asset}"):
+        yield from ((first, second) for target in targets for second in (f"{BRIDGE}/{target}", f"{target}/{BRIDGE}"))
+
+
+def to_ask(needed: Needed, listed: Collection[str]) -> Sequence[str]:
+    """Return the symbols to ask the market for: those held or worked first, then one way to convert each asset."""
+    asked = sorted(needed.symbols & set(listed))
+    for asset in sorted(needed.assets):
+        ways = conversions(asset, needed.currency, needed.equal_assets)
+        way = next((way for way in ways if all(symbol in listed for symbol in way)), ())
+        asked += [symbol for symbol in way if symbol not in asked]
+    return asked
 
 
 def commission_value(fill: Fill, price_of_fee: Decimal | None) -> Decimal | None:

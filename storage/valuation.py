@@ -11,21 +11,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.limits import LimitSet
 from domain.order import Order, OrderType, TradingMode
-from domain.valuation import Mark, Rates
+from domain.valuation import Mark, Rates, conversions
 from storage.accounting_tables import marks, realizations
 from storage.exposures import Realized
 
 MARK_USABLE: Final = timedelta(seconds=150)
 """A mark older than this is no mark: some rounds of an account without open orders, which asks twice a minute."""
-BRIDGE: Final = "BTC"
-"""Two assets without a symbol of their own are compared over this one, which nearly every asset has one with."""
 STOPS: Final = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
 
 _LATEST = text(
     """
     SELECT DISTINCT ON (symbol) symbol, bid, ask, last, asked_at FROM marks
     WHERE mode = :mode AND symbol = ANY(:symbols) AND minute >= :oldest ::timestamptz - interval '1 minute'
-      AND asked_at >= :oldest
+      AND asked_at >= :oldest AND account = coalesce(:account, account)
     ORDER BY symbol, asked_at DESC
     """
 )
@@ -55,11 +53,16 @@ async def record_marks(connection: AsyncConnection, account: str, mode: TradingM
 
 
 async def marks_of(
-    connection: AsyncConnection, symbols: Collection[str], mode: TradingMode, *, now: datetime
+    connection: AsyncConnection,
+    symbols: Collection[str],
+    mode: TradingMode,
+    *,
+    now: datetime,
+    account: str | None = None,
 ) -> Mapping[str, Mark]:
-    """Return the latest mark of each symbol, whichever account of the mode asked; none that is too old to be used."""
-    key = {"mode": mode, "symbols": sorted(symbols), "oldest": now - MARK_USABLE}
-    return {row.symbol: _mark(row) for row in await connection.execute(_LATEST, key)}
+    """Return the latest mark of each symbol that is not too old to be used: an account's, or any of the mode."""
+    key = {"mode": mode, "symbols": sorted(symbols), "oldest": now - MARK_USABLE, "account": account}
+    return {row.symbol: mark_of(row) for row in await connection.execute(_LATEST, key)}
 
 
 async def values_of(
@@ -70,22 +73,11 @@ async def values_of(
     Either is `None` when the market was not asked lately, or does not say.
     """
     quotes = {symbol.split("/")[1] for symbol in symbols}
-    asked = {*symbols, *conversions(quotes, limits.currency, limits.equal_assets)}
+    ways = (way for quote in quotes for way in conversions(quote, limits.currency, limits.equal_assets))
+    asked = {*symbols, *(symbol for way in ways for symbol in way)}
     found = await marks_of(connection, asked, mode, now=now)
     rates = Rates(found.values(), equal_assets=limits.equal_assets)
     return {symbol: (rates.price(symbol), rates.rate(symbol.split("/")[1], limits.currency)) for symbol in symbols}
-
-
-def conversions(assets: Iterable[str], currency: str, equal_assets: Sequence[str]) -> set[str]:
-    """Return the names of the symbols that may tell what assets are worth in a currency."""
-    targets = {currency, *(equal_assets if currency in equal_assets else ())}
-    strange = {asset for asset in assets if asset not in targets}
-    symbols = {name for target in targets for asset in strange for name in (f"{asset}/{target}", f"{target}/{asset}")}
-    if strange and BRIDGE not in targets:
-        symbols |= {name for asset in strange for name in (f"{asset}/{BRIDGE}", f"{BRIDGE}/{asset}")}
-        symbols |= {name for target in targets for name in (f"{BRIDGE}/{target}", f"{target}/{BRIDGE}")}
-        symbols.discard(f"{BRIDGE}/{BRIDGE}")
-    return symbols
 
 
 async def realized_since(connection: AsyncConnection, scope_row: str, since: datetime | None) -> Mapping[str, Decimal]:
@@ -119,5 +111,6 @@ async def record_realized(
         await connection.execute(insert(realizations), rows)
 
 
-def _mark(row: Row[tuple[object, ...]]) -> Mark:
+def mark_of(row: Row[tuple[object, ...]]) -> Mark:
+    """Read a row of the table, or of a query with its columns."""
     return Mark.model_validate({name: row._mapping[name] for name in Mark.model_fields})
