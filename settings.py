@@ -35,24 +35,14 @@ from pydantic_settings import (
 
 from domain.errors import ConfigurationError
 from domain.identifiers import ACCOUNT
-from domain.numbers import Amount
+from domain.limits import FIRM, Limits, LimitSet, ScopeKind, scope_name
+from domain.numbers import WrittenAmount
 from domain.order import TradingMode
-from domain.risk import AccountTerms, Limits
+from domain.risk import AccountTerms
 
 CONFIG_FILE: Final = "volex.toml"
 _KEYS_OF_CCXT: Final = frozenset({"apiKey", "secret", "password", "uid", "privateKey", "token", "twofa", "login"})
 _DATABASE_SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
-
-
-def _money_text(value: object) -> object:
-    if isinstance(value, float):
-        # pydantic gathers a ValueError with its place; a TypeError would pass through it.
-        raise ValueError(f'{value} is a float; write money as text, for example "{value}"')
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Money = Annotated[Amount, BeforeValidator(_money_text)]
-"""Money in the file: text or a whole number, never a float."""
 
 
 def _words(value: object) -> object:
@@ -96,34 +86,52 @@ def _money(default: str | None, description: str) -> Any:
     return Field(default=default, validate_default=True, description=description)
 
 
-class AccountRiskSettings(_Section):
-    """Limits of one account: `[risk.accounts.NAME]`. What is left out comes from `[risk]`."""
+class RiskSettings(Limits):
+    """Limits: `[risk]` holds for every account, `[risk.accounts.NAME]` says otherwise for one. All that hold must hold.
 
-    max_order_notional: Money | None = _money(None, "quote units of one order")
-    max_order_quantity: Money | None = _money(None, "base units of one order")
+    Amounts are text or whole numbers, never floats.
+    """
+
+    max_order_notional: WrittenAmount | None = _money("100000", "quote units of one order")
     allowed_symbols: Words | None = Field(default=None, description="symbols that may be traded; all if empty")
-
-
-class RiskSettings(_Section):
-    """Limits of every account: `[risk]`. Amounts are text or whole numbers, never floats."""
-
-    max_order_notional: Money | None = _money("100000", "quote units of one order")
-    max_order_quantity: Money | None = _money(None, "base units of one order")
-    allowed_symbols: Words = Field(default=(), description="symbols that may be traded; all if empty")
+    denied_symbols: Words | None = Field(default=None, description="symbols that may not be traded")
+    shadow: Words | None = Field(default=None, description="names of limits that are recorded and do not hold")
+    currency: str = Field(default="USDT", description="asset that sums over symbols are told in: the risk currency")
+    equal_assets: Words = Field(default=("USDT", "USD", "USDC"), description="assets worth one another to limits")
     kill_switch: bool = Field(default=False, description="true: no order is admitted and none is sent")
-    accounts: dict[str, AccountRiskSettings] = Field(default_factory=dict, description="limits per account")
+    firm: Limits = Field(default=Limits(), description="limits of all accounts together")
+    accounts: dict[str, Limits] = Field(default_factory=dict, description="limits of an account")
+    strategies: dict[str, Limits] = Field(default_factory=dict, description="limits of a strategy over all accounts")
+    symbols: dict[str, Limits] = Field(default_factory=dict, description="limits of a symbol over all accounts")
+    keys: dict[str, Limits] = Field(default_factory=dict, description="limits of an asker, by `requested_by`")
+
+    def limit_set(self) -> LimitSet:
+        """Return the limits by scope."""
+        kinds = {
+            ScopeKind.ACCOUNT: self.accounts,
+            ScopeKind.STRATEGY: self.strategies,
+            ScopeKind.SYMBOL: self.symbols,
+            ScopeKind.KEY: self.keys,
+        }
+        named = {scope_name(kind, name): limits for kind, table in kinds.items() for name, limits in table.items()}
+        return LimitSet(
+            accounts=Limits(**{name: getattr(self, name) for name in Limits.model_fields}),
+            by_scope={FIRM: self.firm, **named},
+            currency=self.currency,
+            equal_assets=self.equal_assets,
+        )
 
 
 class PaperSettings(_Section):
     """The dry run: `[paper]`."""
 
-    balances: dict[str, Money] = Field(
+    balances: dict[str, WrittenAmount] = Field(
         default={"USDT": "100000", "USD": "100000", "BTC": "10", "ETH": "100", "SOL": "1000"},
         validate_default=True,
         description="what a paper account opens with, units by asset",
     )
-    maker_rate: Money = _money("0.001", "share of a resting fill that is taken as commission")
-    taker_rate: Money = _money("0.001", "share of a taking fill that is taken as commission")
+    maker_rate: WrittenAmount = _money("0.001", "share of a resting fill that is taken as commission")
+    taker_rate: WrittenAmount = _money("0.001", "share of a taking fill that is taken as commission")
     latency_ms: int = Field(default=5, ge=0, le=60_000, description="milliseconds that the paper venue takes to answer")
 
 
@@ -251,21 +259,11 @@ class Settings(BaseSettings):
         return TradingMode.PAPER if self.dry_run_mode else self.accounts[account].mode
 
     def terms(self) -> dict[str, AccountTerms]:
-        """Return what counts for each account's orders: venue, mode and limits."""
+        """Return what counts for each account's orders: venue and mode."""
         return {
-            name: AccountTerms(
-                account=name, exchange=entry.exchange, mode=self.mode_of(name), limits=self._limits(name)
-            )
+            name: AccountTerms(account=name, exchange=entry.exchange, mode=self.mode_of(name))
             for name, entry in self.accounts.items()
         }
-
-    def _limits(self, account: str) -> Limits:
-        own = self.risk.accounts.get(account, AccountRiskSettings())
-        chosen = {
-            name: getattr(self.risk, name) if getattr(own, name) is None else getattr(own, name)
-            for name in Limits.model_fields
-        }
-        return Limits(**chosen)
 
     def needs_api_key(self) -> bool:
         """Tell whether the REST interface may not be open: not on loopback, or an account not in paper mode."""
@@ -375,15 +373,19 @@ def _check_keys(path: Path, values: Mapping[str, Any], model: type[BaseModel], *
             near = difflib.get_close_matches(key, known, n=1)
             advice = f"Did you mean {where}{near[0]}?" if near else f"Known here: {', '.join(sorted(known))}."
             raise ConfigurationError(f"{path}: unknown key {where}{key}", advice=advice)
-        if key == "accounts" and isinstance(value, dict):
-            section = AccountSettings if model is Settings else AccountRiskSettings
+        if key == FIRM and isinstance(value, dict):
+            _check_keys(path, value, Limits, where=f"{where}{key}.")
+        elif key in LIMITED and isinstance(value, dict):
+            section = AccountSettings if model is Settings else Limits
             for name, entry in value.items():
                 if isinstance(entry, dict):
-                    _check_keys(path, entry, section, where=f"{where}accounts.{name}.")
+                    _check_keys(path, entry, section, where=f"{where}{key}.{name}.")
         elif key in SECTIONS and model is Settings and isinstance(value, dict):
             _check_keys(path, value, SECTIONS[key], where=f"{where}{key}.")
 
 
+LIMITED: Final = (FIRM, "accounts", "strategies", "symbols", "keys")
+"""Sections of `[risk]` with limits of their own."""
 SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "risk": RiskSettings,
     "paper": PaperSettings,

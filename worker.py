@@ -24,6 +24,7 @@ from activities.ledger_activities import LedgerActivities
 from activities.ledger_repair import LedgerRepair
 from activities.reconcile_activities import ReconcileActivities
 from activities.resolve_activities import ResolveActivities
+from activities.valuing import Valuing
 from activities.venue_activities import VenueActivities
 from credentials import open_credentials
 from domain.errors import ConfigurationError, CredentialsUnavailable, StoreUnavailable
@@ -39,9 +40,11 @@ from starter.feeds import keep_account_workflows, reconcile_soon, start_feed
 from starter.notifications import TemporalNotifier
 from starter.order_workflows import TemporalOrderWorkflows
 from storage import kill_switch
+from storage.accounting_store import SqlAccountingStore
 from storage.approvals import SqlApprovalStore
 from storage.comparison import SqlReconciliationStore
 from storage.database import open_engine
+from storage.limit_sets import follow_limits
 from storage.order_store import SqlOrderStore
 from storage.paper_store import SqlPaperBook
 from storage.restoring import SqlLedgerRepairStore
@@ -72,6 +75,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
         await _once_there(stop, lambda: kill_switch.follow_settings(engine, engaged=settings.risk.kill_switch))
+        await _once_there(
+            stop, lambda: follow_limits(engine, settings.risk.limit_set(), identity=identity, now=clock())
+        )
         exchanges = await _open_exchanges(settings, served, engine, stack, stop)
         client = await _once_there(stop, lambda: connect_with(settings, identity=identity, sandboxed=False))
         since = await _once_there(stop, SqlReconciliationStore(engine).ledger_time)
@@ -141,7 +147,11 @@ def _venue_workers(
     )
     carried = TemporalOrderWorkflows(client)
     repair = LedgerRepair(SqlLedgerRepairStore(engine), workflows=carried, clock=clock)
-    feed = FeedActivities(store, exchanges=exchanges, notifier=notifier, pace=pace, clock=clock, repair=repair)
+    modes = {account: terms.mode for account, terms in settings.terms().items()}
+    valuing = Valuing(SqlAccountingStore(engine), exchanges=exchanges, modes=modes, interval_s=pace.idle_interval_s)
+    feed = FeedActivities(
+        store, exchanges=exchanges, notifier=notifier, pace=pace, clock=clock, repair=repair, valuing=valuing
+    )
     reconciler = ReconcileActivities(
         SqlReconciliationStore(engine),
         exchanges=exchanges,

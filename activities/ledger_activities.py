@@ -11,7 +11,7 @@ from domain.errors import UnknownAccount
 from domain.events import Reason
 from domain.order import Order
 from domain.ports import Admission, OrderStore
-from domain.risk import AccountTerms, Answer, check_again
+from domain.risk import AccountTerms, Answer
 from observability import metrics
 
 
@@ -46,13 +46,8 @@ class LedgerActivities:
     async def risk_check_again(self, call: RiskCall) -> Reason | None:
         """Say why what is left of an order must not be sent anew, at today's price; `None` when it may."""
         async with in_activity():
-            request = call.request
-            return check_again(
-                request.ticket,
-                call.validated,
-                limits=self._terms_of(request.account).limits,
-                reservation=await self._store.reserved(request.account, request.order_id),
-            )
+            terms = self._terms_of(call.request.account)
+            return await self._store.check_again(call.request, call.validated, terms=terms, now=self._clock())
 
     @activity.defn(name="deny")
     async def deny(self, call: DenyCall) -> Order:
@@ -70,7 +65,7 @@ class LedgerActivities:
                 call.order_id,
                 quantity=call.quantity,
                 price=call.price,
-                limits=self._terms_of(call.account).limits,
+                terms=self._terms_of(call.account),
                 requested_by=call.requested_by,
                 now=self._clock(),
             )

@@ -12,16 +12,22 @@ from temporalio import activity
 from activities.calls import CancelCall, OrderCall
 from activities.failures import in_activity
 from activities.reading import exchange_of, trades_of
+from domain.controls import needs_of
 from domain.errors import OrderClosed, VenueError, VenueUnavailable
 from domain.events import Reason
+from domain.exposure import Validated
 from domain.instrument import deny, normalize
 from domain.lifecycle import AT_VENUE, OrderStatus
+from domain.limits import LimitSet
 from domain.order import Order, OrderRequest, OrderSide, OrderType
 from domain.ports import Attempt, Exchange, OrderStore
 from domain.protocol import proves_absence
-from domain.reports import OrderRef, SubmitOutcome, SubmitVerdict
-from domain.risk import Validated
+from domain.reports import OrderBook, OrderRef, SubmitOutcome, SubmitVerdict, Ticker
 from observability import metrics
+
+LIMITS_AGE = timedelta(seconds=1)
+BOOK_DEPTH = 50
+"""Levels a side that slippage and depth are measured on."""
 
 
 class VenueActivities:
@@ -38,6 +44,7 @@ class VenueActivities:
         self._store = store
         self._exchanges = exchanges
         self._identity = identity
+        self._known_limits: tuple[datetime, LimitSet] | None = None
         self._clock = clock
 
     @activity.defn(name="validate")
@@ -56,7 +63,8 @@ class VenueActivities:
             reference_price = None
             if request.ticket.order_type is OrderType.MARKET:
                 reference_price = await self._reference_price(exchange, request)
-            return Validated(normal=normal, instrument=instrument, reference_price=reference_price)
+            market = await self._market(exchange, request)
+            return Validated(normal=normal, instrument=instrument, reference_price=reference_price, **market)
 
     @activity.defn(name="submit")
     async def submit(self, call: OrderCall) -> Order:
@@ -165,6 +173,26 @@ class VenueActivities:
         if order.never_placed:
             metrics.DOUBTS_ENDED.labels(order.account, "never_placed").inc()
         return order
+
+    async def _market(self, exchange: Exchange, request: OrderRequest) -> Mapping[str, Ticker | OrderBook]:
+        """Return the market data that a limit of the order needs; what the venue does not give is left out."""
+        needs = needs_of((await self._limits()).of_order(request).values())
+        market: dict[str, Ticker | OrderBook] = {}
+        try:
+            if needs.ticker:
+                market["ticker"] = await exchange.fetch_ticker(request.ticket.symbol)
+            if needs.book:
+                market["book"] = await exchange.fetch_order_book(request.ticket.symbol, depth=BOOK_DEPTH)
+        except VenueUnavailable as error:
+            activity.logger.info("market_data_missing", extra={"symbol": request.ticket.symbol, "code": error.code})
+        return market
+
+    async def _limits(self) -> LimitSet:
+        """Return the limits as they were within the last second: they say here only what to ask the market for."""
+        now = self._clock()
+        if self._known_limits is None or now - self._known_limits[0] > LIMITS_AGE:
+            self._known_limits = (now, await self._store.limits())
+        return self._known_limits[1]
 
     async def _reference_price(self, exchange: Exchange, request: OrderRequest) -> Decimal | None:
         """Return what a market order would trade at: from the ticker, or from the book where there is no ticker."""

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from domain.limits import Limits
 from domain.order import TradingMode
-from settings import SECTIONS, AccountRiskSettings, AccountSettings, Settings
+from settings import LIMITED, SECTIONS, AccountSettings, Settings
 
 
 class SettingRow(NamedTuple):
@@ -28,10 +29,10 @@ def settings_reference() -> Iterator[SettingRow]:
         if name not in ("accounts", *SECTIONS):
             yield _row(name, field, env=name.upper())
     sections: dict[str, type[BaseModel]] = {"accounts.NAME": AccountSettings, **SECTIONS}
-    sections["risk.accounts.NAME"] = AccountRiskSettings
+    sections["risk.accounts.NAME"] = Limits
     for section, model in sections.items():
         for name, field in model.model_fields.items():
-            if (section, name) != ("risk", "accounts"):
+            if section != "risk" or name not in LIMITED:
                 place = f"{section}.{name}"
                 yield _row(place, field, env=place.upper().replace(".", "__"))
 

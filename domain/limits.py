@@ -4,29 +4,17 @@ An order belongs to several scopes: the firm, its account, its symbol, its strat
 scope has limits of its own, and all of them must hold. Orders of different modes never share a scope.
 """
 
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field, PlainSerializer, StringConstraints, field_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 
 from domain.identifiers import Account, Symbol
-from domain.numbers import parse_amount, plain
-from domain.order import Frozen, Label, Order, OrderRequest, TradingMode
+from domain.numbers import WrittenAmount
+from domain.order import Frozen, Order, OrderRequest, TradingMode
 from domain.trading_hours import TradingHours
 
-
-def _limit(value: object) -> Decimal:
-    if isinstance(value, Decimal):
-        value = plain(value)
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError("a limit is text or a whole number, never a float")
-    return parse_amount(str(value))
-
-
-LimitAmount = Annotated[Decimal, BeforeValidator(_limit), PlainSerializer(plain, return_type=str)]
-"""Zero or more; written as text or as a whole number."""
 Count = Annotated[int, Field(ge=0, le=10_000_000)]
 Seconds = Annotated[int, Field(ge=1, le=31 * 86_400)]
 
@@ -43,35 +31,35 @@ class Limits(Frozen):
     """Limits of one scope. What is left out is no limit."""
 
     # One order.
-    max_order_notional: LimitAmount | None = Field(None, description="quote units of one order")
-    max_order_quantity: LimitAmount | None = Field(None, description="base units of one order")
+    max_order_notional: WrittenAmount | None = Field(None, description="quote units of one order")
+    max_order_quantity: WrittenAmount | None = Field(None, description="base units of one order")
     allowed_symbols: Words | None = Field(None, description="symbols that may be traded; all if empty")
     denied_symbols: Words | None = Field(None, description="symbols that may not be traded")
-    max_price_deviation: LimitAmount | None = Field(
+    max_price_deviation: WrittenAmount | None = Field(
         None, description="share that an order's price may be away from the market, either side: 0.05 is five percent"
     )
-    max_slippage: LimitAmount | None = Field(
+    max_slippage: WrittenAmount | None = Field(
         None, description="share by which the book says that the order would move away from the best price"
     )
-    max_book_share: LimitAmount | None = Field(
+    max_book_share: WrittenAmount | None = Field(
         None, description="share of the book's shown depth that the order may take"
     )
     max_market_age_s: Seconds | None = Field(None, description="seconds after which market data is no data; 10")
     trading_hours: TradingHours | None = Field(None, description="when orders are taken, UTC: mon-fri 08:00-17:30")
     # What is held and worked, at its worst.
-    max_position_quantity: Mapping[Symbol, LimitAmount] | None = Field(
+    max_position_quantity: Mapping[Symbol, WrittenAmount] | None = Field(
         None, description="base units held and worked, by symbol, long or short, at worst"
     )
-    max_position_notional: LimitAmount | None = Field(
+    max_position_notional: WrittenAmount | None = Field(
         None, description="quote units that one symbol's position is worth at worst"
     )
-    max_gross_exposure: LimitAmount | None = Field(
+    max_gross_exposure: WrittenAmount | None = Field(
         None, description="worth of all positions at worst, long and short added up, in the risk currency"
     )
-    max_net_exposure: LimitAmount | None = Field(
+    max_net_exposure: WrittenAmount | None = Field(
         None, description="worth of all positions at worst, long less short, in the risk currency"
     )
-    max_concentration: LimitAmount | None = Field(
+    max_concentration: WrittenAmount | None = Field(
         None, description="share of the gross exposure that one symbol may be, once it is above max_order_notional"
     )
     max_open_orders: Count | None = Field(None, description="orders that have not ended")
@@ -79,17 +67,17 @@ class Limits(Frozen):
     max_orders_per_second: Count | None = Field(None, description="orders admitted in any second")
     max_orders_per_minute: Count | None = Field(None, description="orders admitted in any 60 seconds")
     max_orders_per_day: Count | None = Field(None, description="orders admitted in any 24 hours")
-    max_turnover_per_day: LimitAmount | None = Field(
+    max_turnover_per_day: WrittenAmount | None = Field(
         None, description="worth of what was traded since midnight UTC and is worked now, in the risk currency"
     )
     duplicate_window_s: Seconds | None = Field(
         None, description="seconds within which an order equal in symbol, side, type, quantity and price is refused"
     )
     # What was lost.
-    max_daily_loss: LimitAmount | None = Field(
+    max_daily_loss: WrittenAmount | None = Field(
         None, description="realized since midnight UTC and unrealized loss, in the risk currency"
     )
-    max_drawdown: LimitAmount | None = Field(
+    max_drawdown: WrittenAmount | None = Field(
         None, description="fall of the profit below its highest, in the risk currency"
     )
     cooldown_after_stop_s: Seconds | None = Field(
@@ -97,13 +85,13 @@ class Limits(Frozen):
     )
     max_stop_outs: Count | None = Field(None, description="stops at a loss within stop_out_window_s")
     stop_out_window_s: Seconds | None = Field(None, description="seconds that stop-outs are counted over; 86400")
-    min_profit: LimitAmount | None = Field(
+    min_profit: WrittenAmount | None = Field(
         None, description="profit that a symbol must have realized in profit_window_s to be opened again, quote units"
     )
     profit_window_s: Seconds | None = Field(None, description="seconds that min_profit looks back; 86400")
     # Against ourselves, and asking a person.
     forbid_self_trade: bool | None = Field(None, description="true: no order may cross a working order of ours")
-    approval_above_notional: LimitAmount | None = Field(
+    approval_above_notional: WrittenAmount | None = Field(
         None, description="quote units of one order above which a person must approve"
     )
     approval_expires_s: Seconds | None = Field(None, description="seconds that an approval is waited for; 900")
@@ -186,16 +174,8 @@ class LimitSet(Frozen):
         return self.of(scope_name(ScopeKind.ACCOUNT, account))
 
 
-def strictest(values: Sequence[Decimal | int | None]) -> Decimal | int | None:
-    """Return the lowest of the limits that are set."""
-    known = [value for value in values if value is not None]
-    return min(known) if known else None
-
-
 __all__ = [
     "FIRM",
-    "Label",
-    "LimitAmount",
     "LimitSet",
     "Limits",
     "ScopeKind",
@@ -203,5 +183,4 @@ __all__ = [
     "scope_name",
     "scope_row",
     "scopes_of",
-    "strictest",
 ]

@@ -71,9 +71,18 @@ def _signed(value: object) -> Decimal:
     return _amount(value)
 
 
+def _written(value: object) -> object:
+    if isinstance(value, float):
+        # pydantic gathers a ValueError with its place; a TypeError would pass through it.
+        raise ValueError(f'{value} is a float; write money as text, for example "{value}"')
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 _as_text = PlainSerializer(plain, return_type=str)
 Amount = Annotated[Decimal, BeforeValidator(_amount), _as_text]
 """Zero or more."""
+WrittenAmount = Annotated[Decimal, BeforeValidator(_amount), BeforeValidator(_written), _as_text]
+"""Zero or more, as people write it in a file: text or a whole number, never a float."""
 SignedAmount = Annotated[Decimal, BeforeValidator(_signed), _as_text]
 """May be below zero: profit, a maker's rebate."""
 Price = Amount

@@ -13,8 +13,9 @@ from domain.comparison import Case
 from domain.events import Fill, OrderEvent, Reason
 from domain.instrument import Instrument
 from domain.lifecycle import OrderEventType, OrderStatus
+from domain.limits import LimitSet
 from domain.numbers import Amount, Price, Quantity, SignedAmount
-from domain.order import Frozen, Order, OrderRequest
+from domain.order import Frozen, Order, OrderRequest, TradingMode
 from domain.reports import (
     Balance,
     OrderBook,
@@ -25,7 +26,7 @@ from domain.reports import (
     Ticker,
     VenueStatus,
 )
-from domain.risk import AccountTerms, Answer, Limits, Reservation, Validated
+from domain.risk import AccountTerms, Answer, Validated
 
 LastLook = Callable[[], Awaitable[bool]]
 """Asked just before the bytes leave; false means: do not send. It is a compare-and-set in the ledger."""
@@ -106,6 +107,7 @@ class Position(Frozen):
     """What is held of a symbol from our own fills, by average cost. `amount` in base units, negative when short."""
 
     account: str
+    mode: TradingMode
     symbol: str
     amount: SignedAmount
     entry_price: Price | None
@@ -213,7 +215,7 @@ class OrderStore(Protocol):
         *,
         quantity: Quantity,
         price: Price,
-        limits: Limits,
+        terms: AccountTerms,
         requested_by: str,
         now: datetime,
     ) -> Order:
@@ -254,8 +256,13 @@ class OrderStore(Protocol):
     async def orders_with_open_case(self, account: str, code: str) -> Sequence[str]:
         """Return the ids of the orders with an open case of that code."""
 
-    async def reserved(self, account: str, order_id: str) -> Reservation | None:
-        """Return what the order has reserved now; `None` when it never had anything."""
+    async def limits(self) -> LimitSet:
+        """Return the limits that hold now."""
+
+    async def check_again(
+        self, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
+    ) -> Reason | None:
+        """Say why what is left of an order must not be sent anew (`domain.risk.check_again`); `None` when it may."""
 
     async def record_balances(self, account: str, balances: Sequence[Balance], *, asked_at: datetime) -> None:
         """Record the venue's word on the balances, and that the account was compared with its venue."""

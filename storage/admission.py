@@ -1,45 +1,51 @@
 """The intent: one transaction for decision, reservation, order and first facts."""
 
 from datetime import datetime
+from decimal import Decimal
 
-from sqlalchemy import BindParameter, Text, bindparam, select
+from pydantic import RootModel
+from sqlalchemy import BindParameter, Text, bindparam, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain import risk
 from domain.errors import IdempotencyConflict
 from domain.events import OrderEvent, Reason
+from domain.exposure import ScopeFigures
 from domain.lifecycle import OrderEventType, OrderStatus
+from domain.limits import LimitSet, scopes_of
 from domain.order import Order, OrderRequest, OrderSide
 from domain.ports import Admission
-from domain.risk import AccountTerms, Answer, Decision, Exposure, Validated, balance_denial, check
-from storage import continuity, holdings, order_rows
-from storage.kill_switch import reason_for
+from domain.risk import AccountTerms, Answer, Decision, Exposure, Finding, Validated, balance_denial, check, worst_price
+from storage import continuity, exposures, gate, holdings, limit_sets, order_rows
+from storage.kill_switch import reason_of
 from storage.tables import account_states, balances, orders
 
+
+class Findings(RootModel[tuple[Finding, ...]]):
+    """The limits that were looked at, as the evidence of a decision's fact."""
+
+
 _ACCOUNT: BindParameter[str] = bindparam("account", type_=Text())
+_ONCE = select(literal(1).label("once")).subquery()
 _LOOK = select(
     select(orders.c.document)
     .where(orders.c.account == _ACCOUNT, orders.c.order_id == bindparam("order_id"))
     .scalar_subquery()
     .label("document"),
-    reason_for(_ACCOUNT).scalar_subquery().label("kill_reason"),
-    select(account_states.c.balances_at)
-    .where(account_states.c.account == _ACCOUNT)
+    reason_of(bindparam("scopes", type_=ARRAY(Text())), account=_ACCOUNT, order_id=bindparam("order_id"))
     .scalar_subquery()
-    .label("known_at"),
-    select(account_states.c.reconciled_at)
-    .where(account_states.c.account == _ACCOUNT)
-    .scalar_subquery()
-    .label("reconciled_at"),
-    select(account_states.c.served_since)
-    .where(account_states.c.account == _ACCOUNT)
-    .scalar_subquery()
-    .label("served_since"),
+    .label("kill_reason"),
+    account_states.c.balances_at.label("known_at"),
+    account_states.c.reconciled_at,
+    account_states.c.served_since,
     continuity.unverified(_ACCOUNT).label("unverified"),
+    limit_sets.NEWEST.scalar_subquery().label("limits"),
     select(balances.c.total - balances.c.reserved)
     .where(balances.c.account == _ACCOUNT, balances.c.asset == bindparam("asset"))
     .scalar_subquery()
     .label("available"),
-)
+).select_from(_ONCE.outerjoin(account_states, account_states.c.account == _ACCOUNT))
 """All that the gate needs to know, in one round trip."""
 
 
@@ -47,11 +53,12 @@ async def admit(
     connection: AsyncConnection, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
 ) -> Admission:
     """Decide and record; see `domain.ports.OrderStore.admit`."""
-    recorded, exposure = await _look(connection, request, terms)
+    recorded, exposure, limit_set = await _look(connection, request, terms)
     if recorded is not None:
         return _as_recorded(recorded)
     order = request.new_order(exchange=terms.exchange, mode=terms.mode)
-    decision = check(request.ticket, validated, exposure=exposure, limits=terms.limits)
+    seen = await gate.figures(connection, order, limit_set, mode=terms.mode, validated=validated)
+    decision = check(request.ticket, validated, exposure=seen.onto(exposure), now=seen.now or now)
     if decision.answer is Answer.UNAVAILABLE:
         return Admission(answer=decision.answer, order=order, reason=decision.reason)
     event = _decided(decision, validated, request, now)
@@ -61,20 +68,36 @@ async def admit(
     if decision.reservation is not None and not await holdings.reserve(connection, decided, decision.reservation):
         # Another order took the balance after we looked; both figures are told as they are now.
         left = await holdings.available(connection, request.account, decision.reservation.asset)
-        decision = Decision(answer=Answer.DENY, reason=balance_denial(decision.reservation, left))
+        reason = balance_denial(decision.reservation, left)
+        decision = Decision(answer=Answer.DENY, reason=reason, findings=decision.findings)
         event = _decided(decision, validated, request, now)
         decided = order.apply(event)
-        await order_rows.save(connection, decided, [event])
+        await order_rows.save(connection, decided, [event], evidence=_evidence(decision))
     else:
-        await order_rows.append(connection, decided, event)
+        await order_rows.append(connection, decided, event, evidence=_evidence(decision))
+    if decision.reservation is not None:
+        await gate.count(connection, seen, mode=terms.mode)
+        await exposures.take(connection, decided, unit_price=unit_price(decided, validated), now=now)
     return Admission(answer=decision.answer, order=decided, reason=decision.reason)
+
+
+def unit_price(order: Order, validated: Validated) -> Decimal:
+    """Return what the order's base unit is worth in its scopes while it is worked: what it was measured at."""
+    normal = validated.normal
+    price = worst_price(order.ticket, normal, validated.reference_price) if normal is not None else None
+    return price or holdings.ZERO
+
+
+def _evidence(decision: Decision) -> str | None:
+    """Return the limits that were looked at with their numbers, as the decision's fact keeps them."""
+    return Findings(decision.findings).model_dump_json() if decision.findings else None
 
 
 async def deny(
     connection: AsyncConnection, request: OrderRequest, reason: Reason, *, terms: AccountTerms, now: datetime
 ) -> Order:
     """Record an order that is denied; one that is recorded already is returned as it stands."""
-    recorded, _ = await _look(connection, request, terms)
+    recorded, _, _ = await _look(connection, request, terms)
     if recorded is not None:
         return recorded
     event = OrderEvent(event_type=OrderEventType.DENIED, ts_event=now, reason=reason)
@@ -85,11 +108,28 @@ async def deny(
     return denied
 
 
+async def check_again(
+    connection: AsyncConnection, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
+) -> Reason | None:
+    """Say why what is left of an order must not be sent anew; see `domain.ports.OrderStore.check_again`."""
+    order = await order_rows.load(connection, request.account, request.order_id, lock=False)
+    limits = (await limit_sets.current(connection)).of_order(order)
+    return risk.check_again(
+        request.ticket,
+        validated,
+        scopes=tuple(ScopeFigures(scope=scope, limits=own) for scope, own in limits.items()),
+        reservation=await holdings.reserved(connection, request.account, request.order_id),
+        now=now,
+    )
+
+
 def _decided(decision: Decision, validated: Validated, request: OrderRequest, now: datetime) -> OrderEvent:
-    if decision.answer is Answer.ALLOW and validated.normal is not None:
+    if decision.answer in (Answer.ALLOW, Answer.HOLD) and validated.normal is not None:
+        allowed = decision.answer is Answer.ALLOW
         return OrderEvent(
-            event_type=OrderEventType.ADMITTED,
+            event_type=OrderEventType.ADMITTED if allowed else OrderEventType.HELD,
             ts_event=now,
+            reason=None if allowed else decision.reason,
             quantity=validated.normal.quantity,
             requested_by=request.requested_by,
         )
@@ -99,18 +139,17 @@ def _decided(decision: Decision, validated: Validated, request: OrderRequest, no
 
 
 def _as_recorded(order: Order) -> Admission:
-    denied = order.status is OrderStatus.DENIED
-    return Admission(
-        answer=Answer.DENY if denied else Answer.ALLOW, order=order, reason=order.reason if denied else None
-    )
+    answer = {OrderStatus.DENIED: Answer.DENY, OrderStatus.HELD: Answer.HOLD}.get(order.status, Answer.ALLOW)
+    return Admission(answer=answer, order=order, reason=order.reason if answer is not Answer.ALLOW else None)
 
 
 async def _look(
     connection: AsyncConnection, request: OrderRequest, terms: AccountTerms
-) -> tuple[Order | None, Exposure]:
+) -> tuple[Order | None, Exposure, LimitSet]:
     base_asset, quote_asset = request.ticket.symbol.split("/")
     asset = quote_asset if request.ticket.side is OrderSide.BUY else base_asset
-    key = {"account": request.account, "order_id": request.order_id, "asset": asset}
+    scopes = list(scopes_of(request))
+    key = {"account": request.account, "order_id": request.order_id, "asset": asset, "scopes": scopes}
     row = (await connection.execute(_LOOK, key)).one()
     since = (row.served_since or terms.reconciled_since) if terms.reconciled_since is not None else None
     compared = since is None or (row.reconciled_at is not None and row.reconciled_at >= since)
@@ -122,7 +161,8 @@ async def _look(
         available=max(row.available or holdings.ZERO, holdings.ZERO) if row.known_at is not None else None,
     )
     order = Order.model_validate_json(row.document) if row.document is not None else None
-    return (_same(order, request) if order is not None else None), exposure
+    recorded = _same(order, request) if order is not None else None
+    return recorded, exposure, limit_sets.parsed(row.limits)
 
 
 async def _outpaced_by(connection: AsyncConnection, request: OrderRequest) -> Order:

@@ -36,7 +36,11 @@ _NOT_SUM_OF_FILLS: Final = text(
         WHERE f.account = :account GROUP BY f.symbol
     )
     SELECT coalesce(p.symbol, t.symbol) AS symbol, coalesce(p.amount, 0) AS amount, coalesce(t.amount, 0) AS traded
-    FROM (SELECT * FROM positions WHERE account = :account) p FULL JOIN traded t ON t.symbol = p.symbol
+    FROM (
+        SELECT symbol, sum(amount) AS amount FROM exposures
+        WHERE scope IN ('paper/account:' || :account, 'sandbox/account:' || :account, 'live/account:' || :account)
+        GROUP BY symbol
+    ) p FULL JOIN traded t ON t.symbol = p.symbol
     WHERE coalesce(p.amount, 0) <> coalesce(t.amount, 0)
     """
 )

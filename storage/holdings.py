@@ -1,9 +1,9 @@
-"""Balances, reservations and positions: what decisions and fills do to them, inside the caller's transaction.
+"""Balances and reservations: what decisions and fills do to them, inside the caller's transaction.
 
 `balances.total`, `free` and `used` are the venue's word at `asked_at`, moved on by our own fills of a later time until
 the venue is asked again. `expected` is its first word moved on by every fill of ours since, which is what the total
 should be (`storage/comparison.py` compares the two). `reserved` is ours alone: what open orders may still use up.
-Rows are locked in one order everywhere: the order, then balances by name, then positions.
+Rows are locked in one order everywhere: the order, scopes with limits, balances by name, then exposures.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.events import Fill
 from domain.numbers import EXACT, SCALE, add, multiply, round_up_to_step, subtract, to_scale
 from domain.order import Order, OrderSide
-from domain.position import Holding
 from domain.reports import Balance
 from domain.risk import Reservation
+from storage import exposures, valuation
 from storage.tables import account_states, balances, reservations
 
 ZERO = Decimal(0)
@@ -85,18 +85,6 @@ _WRITE_BALANCES = text(
     WHERE account = :account AND balances.asset = new.asset
     """
 )
-_LOCK_POSITION = text(
-    """
-    INSERT INTO positions (account, symbol, amount, cost, realized_pnl, updated_at)
-    VALUES (:account, :symbol, 0, 0, 0, :now)
-    ON CONFLICT (account, symbol) DO UPDATE SET updated_at = excluded.updated_at
-    RETURNING amount, cost, realized_pnl
-    """
-)
-_WRITE_POSITION = text(
-    "UPDATE positions SET amount = :amount, cost = :cost, realized_pnl = :realized_pnl"
-    " WHERE account = :account AND symbol = :symbol"
-)
 
 
 async def available(connection: AsyncConnection, account: str, asset: str) -> Decimal:
@@ -153,15 +141,16 @@ async def restore_reservation(connection: AsyncConnection, order: Order) -> None
 async def settle(connection: AsyncConnection, order: Order, fills: Sequence[Fill], *, now: datetime) -> None:
     """Do what new fills and the order's new state do: reservation, totals and position move together.
 
-    The reservation becomes exactly what the order may still use up, which is nothing once it has ended.
+    The reservation becomes exactly what the order may still use up, which is nothing once it has ended; what its
+    scopes hold and work follows (`storage/exposures.py`).
     """
     assets = {*order.ticket.symbol.split("/"), *(asset for fill in fills for asset, _ in _deltas(order, fill))}
     rows = await _locked(connection, order, assets)
     if fills and await _add_missing(connection, order.account, assets - {row.asset for row in rows}):
         rows = await _locked(connection, order, assets)
     await _write(connection, order, [row.after(order, fills) for row in rows])
-    if fills:
-        await _move_position(connection, order, fills, now)
+    realized = await exposures.settle(connection, order, fills, now=now)
+    await valuation.record_realized(connection, order, realized, now=now)
 
 
 @dataclass(frozen=True)
@@ -267,17 +256,6 @@ async def _add_missing(connection: AsyncConnection, account: str, assets: set[st
     rows = [{**zero, "asset": asset} for asset in sorted(assets)]
     await connection.execute(insert(balances).on_conflict_do_nothing(), rows)
     return True
-
-
-async def _move_position(connection: AsyncConnection, order: Order, fills: Sequence[Fill], now: datetime) -> None:
-    key = {"account": order.account, "symbol": order.ticket.symbol}
-    row = (await connection.execute(_LOCK_POSITION, {**key, "now": now})).one()
-    holding = Holding(amount=row.amount, cost=row.cost, realized_pnl=row.realized_pnl)
-    for fill in fills:
-        holding = holding.after(fill, side=order.ticket.side)
-    await connection.execute(
-        _WRITE_POSITION, {**key, "amount": holding.amount, "cost": holding.cost, "realized_pnl": holding.realized_pnl}
-    )
 
 
 async def record_balances(

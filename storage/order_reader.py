@@ -9,12 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from domain.comparison import Case
 from domain.events import Fill, OrderEvent
 from domain.lifecycle import AT_VENUE, OrderStatus
-from domain.order import Order
+from domain.limits import ScopeKind, scope_name, scope_row
+from domain.order import Order, TradingMode
 from domain.ports import BalanceSheet, Position, RecordedEvent
 from domain.position import Holding
 from storage import cases, order_rows
 from storage.database import in_transaction
-from storage.tables import account_states, balances, fills, order_events, orders, positions
+from storage.risk_tables import exposures
+from storage.tables import account_states, balances, fills, order_events, orders
 
 
 class SqlOrderReader:
@@ -94,12 +96,14 @@ class SqlOrderReader:
 
     async def positions(self, account: str) -> Sequence[Position]:
         """Return what is held per symbol."""
-        query = select(positions).where(positions.c.account == account).order_by(positions.c.symbol)
+        scopes = [scope_row(mode, scope_name(ScopeKind.ACCOUNT, account)) for mode in TradingMode]
+        query = select(exposures).where(exposures.c.scope.in_(scopes)).order_by(exposures.c.symbol, exposures.c.scope)
 
         async def read(connection: AsyncConnection) -> Sequence[Position]:
             return [
                 Position(
                     account=account,
+                    mode=TradingMode(row.scope.partition("/")[0]),
                     symbol=row.symbol,
                     amount=row.amount,
                     entry_price=Holding(amount=row.amount, cost=row.cost).entry_price,

@@ -117,10 +117,10 @@ async def save(
         await connection.execute(_SAVE, {**_row(order), "notify_seq": told, **_facts(order, events, evidence)})
 
 
-async def append(connection: AsyncConnection, order: Order, event: OrderEvent) -> None:
-    """Write the first fact of an order that was just added."""
+async def append(connection: AsyncConnection, order: Order, event: OrderEvent, *, evidence: str | None = None) -> None:
+    """Write the first fact of an order that was just added, and what it rests on."""
     key = {"account": order.account, "order_id": order.order_id}
-    await connection.execute(_APPEND, {**key, **_facts(order, [event], None)})
+    await connection.execute(_APPEND, {**key, **_facts(order, [event], evidence)})
 
 
 async def change(connection: AsyncConnection, order: Order, event: OrderEvent) -> Order:

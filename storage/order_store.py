@@ -8,12 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.events import Fill, Reason
 from domain.lifecycle import OrderEventType
+from domain.limits import LimitSet
 from domain.numbers import Price, Quantity
 from domain.order import Order, OrderRequest
 from domain.ports import Admission, Attempt, Notice
 from domain.reports import Balance, OrderReport, SubmitOutcome
-from domain.risk import AccountTerms, Limits, Reservation, Validated
-from storage import admission, attempts, cases, doubts, holdings, order_rows, recording
+from domain.risk import AccountTerms, Validated
+from storage import admission, attempts, cases, doubts, holdings, limit_sets, order_rows, recording
 from storage.database import in_transaction
 from storage.tables import orders
 
@@ -138,7 +139,7 @@ class SqlOrderStore:
         *,
         quantity: Quantity,
         price: Price,
-        limits: Limits,
+        terms: AccountTerms,
         requested_by: str,
         now: datetime,
     ) -> Order:
@@ -151,7 +152,7 @@ class SqlOrderStore:
                 order_id,
                 quantity=quantity,
                 price=price,
-                limits=limits,
+                terms=terms,
                 requested_by=requested_by,
                 now=now,
             ),
@@ -247,9 +248,17 @@ class SqlOrderStore:
             self._engine, lambda connection: cases.orders_with_open_case(connection, account, code)
         )
 
-    async def reserved(self, account: str, order_id: str) -> Reservation | None:
-        """Return what the order has reserved now."""
-        return await in_transaction(self._engine, lambda connection: holdings.reserved(connection, account, order_id))
+    async def limits(self) -> LimitSet:
+        """Return the limits that hold now."""
+        return await in_transaction(self._engine, limit_sets.current)
+
+    async def check_again(
+        self, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
+    ) -> Reason | None:
+        """Say why what is left of an order must not be sent anew."""
+        return await in_transaction(
+            self._engine, lambda connection: admission.check_again(connection, request, validated, terms=terms, now=now)
+        )
 
     async def record_balances(self, account: str, balances: Sequence[Balance], *, asked_at: datetime) -> None:
         """Record the venue's word on the balances."""

@@ -12,14 +12,14 @@ from domain.errors import NotAmendable
 from domain.events import Fill, OrderEvent, Reason
 from domain.instrument import deny
 from domain.lifecycle import AMENDABLE, AT_VENUE, OrderEventType, OrderStatus
-from domain.numbers import multiply
+from domain.numbers import subtract
 from domain.order import Order, OrderType
 from domain.ports import Attempt, Notice
 from domain.protocol import STATE_AFTER, UNDECIDED, AttemptState, Subject, fact_of, subject_of, trades_only
 from domain.reconciliation import TRADES_MISSING, Belief, believe, trades_missing, with_owed
 from domain.reports import OrderReport, SubmitOutcome
-from domain.risk import Limits, balance_denial, size_denial
-from storage import attempts, cases, holdings, order_rows
+from domain.risk import AccountTerms, Exposure, balance_denial, check_amendment
+from storage import attempts, cases, exposures, gate, holdings, limit_sets, order_rows
 from storage.kill_switch import why_stopped
 from storage.tables import fills
 
@@ -186,7 +186,7 @@ async def request_amend(
     *,
     quantity: Decimal,
     price: Decimal,
-    limits: Limits,
+    terms: AccountTerms,
     requested_by: str,
     now: datetime,
 ) -> Order:
@@ -195,7 +195,7 @@ async def request_amend(
     asked = (quantity, price)
     if asked in ((order.amend_quantity, order.amend_price), (order.quantity, order.price)):
         return order
-    await _check_amendment(connection, order, quantity=quantity, price=price, limits=limits)
+    await _check_amendment(connection, order, quantity=quantity, price=price, terms=terms, now=now)
     event = OrderEvent(
         event_type=OrderEventType.AMEND_REQUESTED,
         ts_event=now,
@@ -209,11 +209,12 @@ async def request_amend(
         left = await holdings.available(connection, account, missing.asset)
         raise _not_amendable(balance_denial(missing, left))
     await order_rows.save(connection, amended, [event])
+    await exposures.rework(connection, amended, now=now)
     return amended
 
 
 async def _check_amendment(
-    connection: AsyncConnection, order: Order, *, quantity: Decimal, price: Decimal, limits: Limits
+    connection: AsyncConnection, order: Order, *, quantity: Decimal, price: Decimal, terms: AccountTerms, now: datetime
 ) -> None:
     if order.status not in AMENDABLE or order.ticket.order_type is not OrderType.LIMIT or order.cancel_requested:
         raise NotAmendable(f"the order is {order.status}; only a resting limit order can be amended")
@@ -229,7 +230,12 @@ async def _check_amendment(
     kill_reason = await why_stopped(connection, order)
     if kill_reason is not None:
         raise NotAmendable(f"the kill switch is on: {kill_reason}")
-    refused = size_denial(quantity, multiply(quantity, price), limits)
+    seen = await gate.figures(connection, order, await limit_sets.current(connection), mode=terms.mode)
+    counted = await exposures.counted(connection, order)
+    seen = gate.without(seen, order, working=counted.quantity, notional=counted.notional)
+    exposure = Exposure(reconciled=True, available=None, scopes=seen.scopes, crossed=seen.crossed)
+    left = subtract(quantity, order.cum_qty)
+    refused = check_amendment(order.ticket, quantity=left, price=price, exposure=exposure, now=seen.now or now)
     if refused is not None:
         raise _not_amendable(refused)
 

@@ -18,7 +18,7 @@ from domain.instrument import deny
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.order import Order
 from domain.protocol import AttemptState, next_submission, remembered
-from storage import cases, continuity, holdings, order_rows
+from storage import cases, continuity, exposures, holdings, order_rows
 from storage.database import in_transaction
 from storage.tables import attempts, balances, order_events, orders
 
@@ -96,6 +96,7 @@ async def _restore(connection: AsyncConnection, told: Order, now: datetime) -> b
         state = AttemptState.LEFT if present else AttemptState.CLOSED
         await _journal(connection, restored, number, state, now)
     await holdings.restore_reservation(connection, restored)
+    await exposures.rework(connection, restored, now=now)
     return True
 
 

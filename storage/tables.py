@@ -42,18 +42,20 @@ class Document(UserDefinedType[str]):
         return cast(column, Text)
 
 
-def _amount(name: str, *, nullable: bool = False) -> Column[object]:
-    """Zero or more."""
+def amount(name: str, *, nullable: bool = False, default: str | None = None) -> Column[object]:
+    """Return a column of zero or more."""
     check = CheckConstraint(f"{name} >= 0 AND {name} < {_UPPER_BOUND}", name=f"{name}_in_bounds")
-    return Column(name, Numeric(38, 18), check, nullable=nullable)
+    return Column(name, Numeric(38, 18), check, nullable=nullable, server_default=default)
 
 
-def _signed_amount(name: str, *, nullable: bool = False, default: str | None = None) -> Column[object]:
+def signed_amount(name: str, *, nullable: bool = False, default: str | None = None) -> Column[object]:
+    """Return a column of any sign."""
     check = CheckConstraint(f"{name} > -{_UPPER_BOUND} AND {name} < {_UPPER_BOUND}", name=f"{name}_in_bounds")
     return Column(name, Numeric(38, 18), check, nullable=nullable, server_default=default)
 
 
-def _time(name: str, *, nullable: bool = False) -> Column[object]:
+def time(name: str, *, nullable: bool = False) -> Column[object]:
+    """Return a column of UTC times."""
     return Column(name, DateTime(timezone=True), nullable=nullable)
 
 
@@ -72,11 +74,11 @@ orders = Table(
     Column("seq", Integer, nullable=False),
     Column("notify_seq", Integer, nullable=False, server_default="0"),
     Column("notified_seq", Integer, nullable=False, server_default="0"),
-    _amount("quantity"),
-    _amount("cum_qty"),
+    amount("quantity"),
+    amount("cum_qty"),
     Column("document", Document, nullable=False),
-    _time("created_at"),
-    _time("updated_at"),
+    time("created_at"),
+    time("updated_at"),
     UniqueConstraint("account", "idempotency_key", name="one_order_per_key"),
     Index("orders_by_number", "account", "number"),
     Index("orders_open", "account", "number", postgresql_where=text("is_open")),
@@ -113,8 +115,8 @@ attempts = Table(
     Column("worker", Text, nullable=False),
     Column("submission", Document, nullable=False),
     Column("outcome", Document),
-    _time("signed_at"),
-    _time("left_at", nullable=True),
+    time("signed_at"),
+    time("left_at", nullable=True),
     ForeignKeyConstraint(["account", "order_id"], ["orders.account", "orders.order_id"]),
     UniqueConstraint("account", "client_order_id", name="one_attempt_per_client_order_id"),
     CheckConstraint("state IN ('SENDING', 'LEFT', 'VOID', 'CLOSED')", name="state_is_known"),
@@ -128,26 +130,15 @@ fills = Table(
     Column("venue_order_id", Text, primary_key=True),
     Column("trade_id", Text, primary_key=True),
     Column("order_id", Text, nullable=False),
-    _amount("last_qty"),
-    _amount("last_px"),
-    _signed_amount("commission", nullable=True),
+    amount("last_qty"),
+    amount("last_px"),
+    signed_amount("commission", nullable=True),
     Column("commission_asset", Text),
     Column("liquidity_side", Text),
-    _time("ts_event"),
+    time("ts_event"),
     Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
     ForeignKeyConstraint(["account", "order_id"], ["orders.account", "orders.order_id"]),
     Index("fills_by_order", "account", "order_id"),
-)
-
-positions = Table(
-    "positions",
-    metadata,
-    Column("account", Text, primary_key=True),
-    Column("symbol", Text, primary_key=True),
-    _signed_amount("amount"),
-    _signed_amount("cost"),
-    _signed_amount("realized_pnl"),
-    _time("updated_at"),
 )
 
 balances = Table(
@@ -155,16 +146,16 @@ balances = Table(
     metadata,
     Column("account", Text, primary_key=True),
     Column("asset", Text, primary_key=True),
-    _amount("free"),
-    _amount("used"),
-    _amount("total"),
-    _amount("reserved"),
-    _time("asked_at"),
-    _time("moved_at", nullable=True),
-    _signed_amount("expected", default="0"),
-    _time("expected_at", nullable=True),
-    _signed_amount("difference", nullable=True),
-    _time("differs_since", nullable=True),
+    amount("free"),
+    amount("used"),
+    amount("total"),
+    amount("reserved"),
+    time("asked_at"),
+    time("moved_at", nullable=True),
+    signed_amount("expected", default="0"),
+    time("expected_at", nullable=True),
+    signed_amount("difference", nullable=True),
+    time("differs_since", nullable=True),
 )
 
 reservations = Table(
@@ -173,8 +164,12 @@ reservations = Table(
     Column("account", Text, primary_key=True),
     Column("order_id", Text, primary_key=True),
     Column("asset", Text, nullable=False),
-    _amount("amount"),
-    _amount("unit_amount"),
+    amount("amount"),
+    amount("unit_amount"),
+    amount("unit_price", nullable=True),
+    amount("working", default="0"),
+    amount("working_notional", default="0"),
+    Column("counted", Boolean, nullable=False, server_default=text("false")),
     ForeignKeyConstraint(["account", "order_id"], ["orders.account", "orders.order_id"]),
 )
 
@@ -182,12 +177,12 @@ account_states = Table(
     "account_states",
     metadata,
     Column("account", Text, primary_key=True),
-    _time("balances_at", nullable=True),
-    _time("reconciled_at", nullable=True),
+    time("balances_at", nullable=True),
+    time("reconciled_at", nullable=True),
     Column("beat", BigInteger, nullable=False, server_default="0"),
-    _time("verified_start", nullable=True),
-    _time("beat_at", nullable=True),
-    _time("served_since", nullable=True),
+    time("verified_start", nullable=True),
+    time("beat_at", nullable=True),
+    time("served_since", nullable=True),
 )
 
 cases = Table(
@@ -200,7 +195,7 @@ cases = Table(
     Column("code", Text, nullable=False),
     Column("reason", Document, nullable=False),
     Column("opened_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
-    _time("closed_at", nullable=True),
+    time("closed_at", nullable=True),
     Column("resolution", Text),
     ForeignKeyConstraint(["account", "order_id"], ["orders.account", "orders.order_id"]),
     Index("one_open_case", "account", "subject", "code", unique=True, postgresql_where=text("closed_at IS NULL")),

@@ -9,7 +9,7 @@ from domain.identifiers import derive_order_id
 from domain.instrument import Instrument, NormalTicket, normalize
 from domain.order import OrderRequest, OrderSide, OrderTicket, OrderType, TradingMode
 from domain.reports import OrderReport, VenueOrderStatus
-from domain.risk import AccountTerms, Limits, Validated
+from domain.risk import AccountTerms, Validated
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -63,9 +63,9 @@ def make_validated(request: OrderRequest, **changes: Any) -> Validated:
     return Validated(**{"normal": normal, "instrument": instrument, "reference_price": Decimal(100), **changes})
 
 
-def make_terms(account: str = "binanceus", **limits: Any) -> AccountTerms:
-    """A sandbox account without limits."""
-    return AccountTerms(account=account, exchange="binanceus", mode=TradingMode.SANDBOX, limits=Limits(**limits))
+def make_terms(account: str = "binanceus") -> AccountTerms:
+    """A sandbox account."""
+    return AccountTerms(account=account, exchange="binanceus", mode=TradingMode.SANDBOX)
 
 
 def make_fill(trade_id: str = "1", **changes: Any) -> Fill:

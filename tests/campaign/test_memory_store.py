@@ -14,10 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.errors import ExecutionError
 from domain.instrument import deny
 from domain.lifecycle import OrderEventType
+from domain.limits import Limits, LimitSet
 from domain.order import OrderSide
 from domain.ports import Admission, Attempt, Notice
 from domain.reports import Balance, OrderReport, SubmitOutcome, SubmitVerdict, VenueOrderStatus
-from domain.risk import Limits
+from storage.limit_sets import follow_limits
 from storage.order_store import SqlOrderStore
 from tests.campaign.simulation.memory_store import MemoryOrderStore
 from tests.factories import NOW, make_fill, make_report, make_request, make_terms, make_validated
@@ -126,7 +127,7 @@ class Chance:
 
     async def do_admit(self) -> None:
         request = self.request()
-        terms = make_terms(ACCOUNT, max_order_notional=Decimal(15))
+        terms = make_terms(ACCOUNT)
         answer: Admission = await self.both.ask("admit", request, make_validated(request), terms=terms, now=self.now)
         assert answer is not None
 
@@ -197,7 +198,7 @@ class Chance:
                 order_id,
                 quantity=Decimal(self.rng.choice(("0.05", "0.1", "0.14", "0.5"))),
                 price=Decimal(self.rng.choice(("99", "100", "101"))),
-                limits=Limits(max_order_notional=Decimal(20)),
+                terms=make_terms(ACCOUNT),
                 requested_by="test",
                 now=self.now,
             )
@@ -242,7 +243,8 @@ async def _rows(engine: AsyncEngine) -> dict[str, Any]:
         "fills": "SELECT venue_order_id, trade_id, order_id, last_qty FROM fills",
         "balances": "SELECT asset, free, used, total, reserved, asked_at, moved_at, expected FROM balances",
         "reservations": "SELECT order_id, asset, amount, unit_amount FROM reservations",
-        "positions": "SELECT symbol, amount, cost, realized_pnl FROM positions",
+        "positions": "SELECT symbol, amount, cost, realized_pnl FROM exposures WHERE scope LIKE '%/account:%'"
+        " AND (amount <> 0 OR cost <> 0 OR realized_pnl <> 0)",
         "cases": "SELECT order_id, code FROM cases WHERE closed_at IS NULL",
     }
     found = {}
@@ -275,7 +277,11 @@ def _rows_in_memory(memory: MemoryOrderStore) -> dict[str, Any]:
                 for asset, b in book.balances.items()
             ],
             "reservations": [(key, r.asset, r.amount, r.unit_amount) for key, r in book.reservations.items()],
-            "positions": [(key, h.amount, h.cost, h.realized_pnl) for key, h in book.positions.items()],
+            "positions": [
+                (key, h.amount, h.cost, h.realized_pnl)
+                for key, h in book.positions.items()
+                if h.amount or h.cost or h.realized_pnl
+            ],
             "cases": list(book.open_cases),
         }.items()
     }
@@ -286,6 +292,8 @@ async def test_the_same_calls_leave_the_same_rows_in_memory_and_in_postgres(
     seed: int, store: SqlOrderStore, engine: AsyncEngine
 ) -> None:
     both = Both(store, MemoryOrderStore())
+    both.memory.limit_set = LimitSet(accounts=Limits(max_order_notional=Decimal(15)))
+    await follow_limits(engine, both.memory.limit_set, identity="test", now=NOW)
     chance = Chance(Random(seed), both)
     for _ in range(CALLS):
         await chance.step()

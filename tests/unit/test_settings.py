@@ -132,7 +132,7 @@ def test_api_key_is_needed_off_loopback_or_off_paper(with_file, environ, needed)
 
 def test_limits_of_an_account_override_the_general_ones_one_by_one(with_file):
     text = '[risk]\nmax_order_quantity = "7"\n[risk.accounts.binanceus]\nmax_order_notional = 0\n'
-    limits = with_file(text).terms()["binanceus"].limits
+    limits = with_file(text).risk.limit_set().of_account("binanceus")
     assert (limits.max_order_notional, limits.max_order_quantity) == (0, 7)
 
 

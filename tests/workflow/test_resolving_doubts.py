@@ -16,6 +16,9 @@ from domain.decisions import Decision, Ending
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.order import OnNeverPlaced, Order, OrderType
 from domain.reports import VenueOrderStatus
+from domain.risk import Reservation
+from storage import holdings
+from storage.database import in_transaction
 from storage.order_reader import SqlOrderReader
 from tests.workflow import scripted_exchange as scripts
 from tests.workflow.conftest import Desk, Handle
@@ -213,8 +216,14 @@ async def test_proof_ends_an_order_that_shall_be_given_up_with_its_code(desk: De
     result = await desk.result(handle)
     assert result.order.status is OrderStatus.REJECTED and len(desk.venue.posts) == 1
     assert result.order.reason is not None and result.order.reason.code == "NEVER_PLACED"
-    reservation = await desk.store.reserved(desk.account, result.order.order_id)
+    reservation = await _reserved(desk, result.order.order_id)
     assert reservation is not None and reservation.amount == 0
+
+
+async def _reserved(desk: Desk, order_id: str) -> Reservation | None:
+    return await in_transaction(
+        desk.store._engine, lambda connection: holdings.reserved(connection, desk.account, order_id)
+    )
 
 
 async def test_market_order_whose_price_ran_away_is_not_sent_anew(desk: Desk) -> None:

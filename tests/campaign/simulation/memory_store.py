@@ -11,9 +11,11 @@ from decimal import Decimal
 from domain import protocol, reconciliation
 from domain.errors import DecisionContradicted, IdempotencyConflict, NotAmendable
 from domain.events import Fill, OrderEvent, Reason
+from domain.exposure import ScopeFigures
 from domain.instrument import deny as make_reason
 from domain.lifecycle import AMENDABLE, AT_VENUE, OrderEventType, OrderStatus
-from domain.numbers import multiply
+from domain.limits import LimitSet
+from domain.numbers import subtract
 from domain.order import Order, OrderRequest, OrderSide, OrderType
 from domain.ports import Admission, Attempt, Notice
 from domain.protocol import AttemptState, Subject
@@ -24,11 +26,11 @@ from domain.risk import (
     Answer,
     Decision,
     Exposure,
-    Limits,
     Reservation,
     Validated,
     balance_denial,
-    size_denial,
+    check_again,
+    check_amendment,
 )
 from storage import admission, recording
 from tests.campaign.simulation.memory_comparison import MemoryComparison
@@ -38,7 +40,12 @@ ZERO = Decimal(0)
 
 
 class MemoryOrderStore(MemoryComparison):
-    """Implements `OrderStore`."""
+    """Implements `OrderStore`. Its `limit_set` holds those that the order alone is measured by."""
+
+    limit_set = LimitSet()
+
+    def _scopes(self, order: Order | OrderRequest) -> tuple[ScopeFigures, ...]:
+        return tuple(ScopeFigures(scope=scope, limits=own) for scope, own in self.limit_set.of_order(order).items())
 
     # The intent.
 
@@ -59,9 +66,10 @@ class MemoryOrderStore(MemoryComparison):
             kill_reason=self.kill_reason(request.account),
             reconciled=compared and known,
             available=book.available(asset) if known else None,
+            scopes=self._scopes(request),
         )
         order = request.new_order(exchange=terms.exchange, mode=terms.mode)
-        decision = admission.check(ticket, validated, exposure=exposure, limits=terms.limits)
+        decision = admission.check(ticket, validated, exposure=exposure, now=now)
         if decision.answer is Answer.UNAVAILABLE:
             return Admission(answer=decision.answer, order=order, reason=decision.reason)
         self._claim_key(book, request)
@@ -246,7 +254,7 @@ class MemoryOrderStore(MemoryComparison):
         *,
         quantity: Decimal,
         price: Decimal,
-        limits: Limits,
+        terms: AccountTerms,
         requested_by: str,
         now: datetime,
     ) -> Order:
@@ -255,7 +263,7 @@ class MemoryOrderStore(MemoryComparison):
         order = row.order
         if (quantity, price) in ((order.amend_quantity, order.amend_price), (order.quantity, order.price)):
             return order
-        self._check_amendment(order, quantity=quantity, price=price, limits=limits)
+        self._check_amendment(order, quantity=quantity, price=price, now=now)
         event = OrderEvent(
             event_type=OrderEventType.AMEND_REQUESTED,
             ts_event=now,
@@ -269,7 +277,7 @@ class MemoryOrderStore(MemoryComparison):
             raise recording._not_amendable(balance_denial(missing, book.available(missing.asset)))
         return self._save(book, row, amended, (event,))
 
-    def _check_amendment(self, order: Order, *, quantity: Decimal, price: Decimal, limits: Limits) -> None:
+    def _check_amendment(self, order: Order, *, quantity: Decimal, price: Decimal, now: datetime) -> None:
         if order.status not in AMENDABLE or order.ticket.order_type is not OrderType.LIMIT or order.cancel_requested:
             raise NotAmendable(f"the order is {order.status}; only a resting limit order can be amended")
         if quantity <= order.cum_qty:
@@ -280,7 +288,9 @@ class MemoryOrderStore(MemoryComparison):
         kill_reason = self.kill_reason(order.account)
         if kill_reason is not None:
             raise NotAmendable(f"the kill switch is on: {kill_reason}")
-        refused = size_denial(quantity, multiply(quantity, price), limits)
+        exposure = Exposure(reconciled=True, available=None, scopes=self._scopes(order))
+        left = subtract(quantity, order.cum_qty)
+        refused = check_amendment(order.ticket, quantity=left, price=price, exposure=exposure, now=now)
         if refused is not None:
             raise recording._not_amendable(refused)
 
@@ -339,9 +349,15 @@ class MemoryOrderStore(MemoryComparison):
     async def orders_with_open_case(self, account: str, code: str) -> Sequence[str]:
         return [subject for subject, of_code in self.book(account).open_cases if of_code == code]
 
-    async def reserved(self, account: str, order_id: str) -> Reservation | None:
-        row = self.book(account).reservations.get(order_id)
-        return Reservation(asset=row.asset, amount=row.amount) if row is not None else None
+    async def limits(self) -> LimitSet:
+        return self.limit_set
+
+    async def check_again(
+        self, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
+    ) -> Reason | None:
+        row = self.book(request.account).reservations.get(request.order_id)
+        reservation = Reservation(asset=row.asset, amount=row.amount) if row is not None else None
+        return check_again(request.ticket, validated, scopes=self._scopes(request), reservation=reservation, now=now)
 
 
 def _number(row: OrderRow) -> int:

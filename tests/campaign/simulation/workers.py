@@ -232,7 +232,7 @@ for _name in (
     setattr(WorkerStore, _name, _reaching(_name, _of_request))
 for _name in (
     "open_attempt", "record_report", "current_attempt", "request_cancel", "request_amend", "end_unsent", "finalize",
-    "order", "open_case", "close_case", "reserved",
+    "order", "open_case", "close_case", "check_again", "limits",
 ):  # fmt: skip
     setattr(WorkerStore, _name, _reaching(_name, _of_name))
 for _name in (

@@ -7,9 +7,10 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+from domain.limits import Limits, LimitSet
 from domain.order import Order, OrderRequest, TradingMode
 from domain.ports import Notice
-from domain.risk import AccountTerms, Limits
+from domain.risk import AccountTerms
 from tests.campaign.simulation.agents import Agents
 from tests.campaign.simulation.clock import EPOCH, VirtualLoop
 from tests.campaign.simulation.judge import Judge, Violation
@@ -77,10 +78,9 @@ class World:
         self.killed_since: float | None = None
         self.judge = Judge(self)
         self.store = MemoryOrderStore(self.judge.committed)
+        self.store.limit_set = LimitSet(accounts=LIMITS)
         self.terms = {
-            name: AccountTerms(
-                account=name, exchange="binance", mode=TradingMode.LIVE, limits=LIMITS, reconciled_since=EPOCH
-            )
+            name: AccountTerms(account=name, exchange="binance", mode=TradingMode.LIVE, reconciled_since=EPOCH)
             for name in ("first", "second")[: self.plan.accounts]
         }
         self.venues = {name: SimVenue(self, name, self._funds()) for name in self.terms}

@@ -9,9 +9,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from domain.limits import Limits, LimitSet
 from domain.order import Order, OrderRequest
 from domain.ports import Admission, Attempt
 from domain.reports import Balance, SubmitOutcome, SubmitVerdict
+from storage import limit_sets
+from storage.database import in_transaction
 from storage.order_store import SqlOrderStore
 from tests.factories import NOW, make_report, make_request, make_terms, make_validated
 
@@ -36,9 +39,18 @@ class Life:
         told = [balance(asset, total) for asset, total in totals.items()]
         await self.store.record_balances(ACCOUNT, told, asked_at=asked_at)
 
+    async def limit(self, *, scope: str | None = None, **limits: Any) -> None:
+        """Let limits hold for every account, or for one scope."""
+        own = Limits(**limits)
+        limit_set = LimitSet(by_scope={scope: own}) if scope is not None else LimitSet(accounts=own)
+        told = {"source": "operator", "changed_by": "test", "because": "a test", "now": NOW}
+        await in_transaction(self.store._engine, lambda connection: limit_sets.add(connection, limit_set, **told))
+
     async def admit(self, request: OrderRequest, **limits: Any) -> Admission:
         """Pass the gate with a ticket that fits its instrument."""
-        return await self.store.admit(request, make_validated(request), terms=make_terms(ACCOUNT, **limits), now=NOW)
+        if limits:
+            await self.limit(**limits)
+        return await self.store.admit(request, make_validated(request), terms=make_terms(ACCOUNT), now=NOW)
 
     async def sent(self, request: OrderRequest) -> Attempt:
         """Admit, journal, and let the bytes leave."""

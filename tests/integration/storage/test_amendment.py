@@ -13,21 +13,22 @@ from domain.limits import FIRM
 from domain.numbers import plain
 from domain.order import Order, OrderSide, OrderType
 from domain.reports import SubmitOutcome, SubmitVerdict, VenueOrderStatus
-from domain.risk import Limits
 from storage import kill_switch
 from storage.order_store import SqlOrderStore
-from tests.factories import NOW, make_fill, make_report, make_request
+from tests.factories import NOW, make_fill, make_report, make_request, make_terms
 from tests.integration.storage.conftest import ACCOUNT, Life, Rows
 
 
 async def amend(store: SqlOrderStore, order: Order, quantity: str, price: str, **limits: Any) -> Order:
     """Ask for new figures."""
+    if limits:
+        await Life(store).limit(**limits)
     return await store.request_amend(
         ACCOUNT,
         order.order_id,
         quantity=Decimal(quantity),
         price=Decimal(price),
-        limits=Limits(**limits),
+        terms=make_terms(),
         requested_by="test",
         now=NOW,
     )

@@ -78,7 +78,7 @@ async def test_position_that_is_not_the_sum_of_its_fills_is_a_case(
     await life.store.record_report(ACCOUNT, order.order_id, report, trades=(), now=NOW)
     assert await comparison.compare_positions(ACCOUNT, now=NOW) == []
     async with engine.begin() as connection:
-        await connection.exec_driver_sql("UPDATE positions SET amount = 7")
+        await connection.exec_driver_sql("UPDATE exposures SET amount = 7")
     assert await comparison.compare_positions(ACCOUNT, now=NOW) == ["BTC/USDT"]
     assert await comparison.compare_positions(ACCOUNT, now=NOW) == []
     [case] = await rows(OPEN_CASES)

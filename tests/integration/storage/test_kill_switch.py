@@ -16,14 +16,13 @@ from domain.numbers import parse_amount
 from domain.order import OrderRequest
 from domain.ports import Attempt
 from domain.reports import SubmitOutcome, SubmitVerdict
-from domain.risk import Limits
 from domain.trips import Trip
 from exchanges.venue_rules import SEND_WITHIN_S
 from storage import attempts, kill_switch
 from storage.kill_sweeps import SqlSwitches
 from storage.kill_switch import IN_FLIGHT_MAX_S
 from storage.order_store import SqlOrderStore
-from tests.factories import NOW, make_report, make_request
+from tests.factories import NOW, make_report, make_request, make_terms
 from tests.integration.storage.conftest import ACCOUNT, Life, Rows
 
 MINE = (FIRM, f"account:{ACCOUNT}", "symbol:BTC/USDT", "strategy:momentum", "key:test", SETTINGS)
@@ -72,7 +71,7 @@ async def test_switch_of_each_of_an_orders_scopes_stops_an_amendment(
     await life.fund(USDT="10000")
     order = await life.resting(strategy="momentum")
     await kill_switch.engage(engine, scope, reason="drill")
-    wanted = {"quantity": parse_amount("0.2"), "price": parse_amount("100"), "limits": Limits()}
+    wanted = {"quantity": parse_amount("0.2"), "price": parse_amount("100"), "terms": make_terms()}
     with pytest.raises(NotAmendable, match="drill"):
         await life.store.request_amend(ACCOUNT, order.order_id, **wanted, requested_by="ann", now=NOW)
 

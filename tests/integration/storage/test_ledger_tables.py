@@ -47,7 +47,10 @@ async def test_figure_out_of_bounds_is_refused(life: Life, engine: AsyncEngine, 
 @pytest.mark.parametrize("figure", ["NaN", "Infinity", "-Infinity"])
 async def test_position_that_is_no_number_is_refused(engine: AsyncEngine, figure: str) -> None:
     with pytest.raises(DBAPIError):
-        await execute(engine, f"INSERT INTO positions VALUES ('a', 'BTC/USDT', '{figure}', 0, 0, now())")
+        await execute(
+            engine,
+            f"INSERT INTO exposures VALUES ('a', 'BTC/USDT', '{figure}', 0, 0, 0, 0, 0, 0, 0, 0, now(), 0, now())",
+        )
 
 
 async def test_every_numeric_column_has_its_bounds(engine: AsyncEngine) -> None:
@@ -73,7 +76,7 @@ async def test_every_numeric_column_has_its_bounds(engine: AsyncEngine) -> None:
         "TRUNCATE order_events",
         "UPDATE fills SET last_qty = 1",
         "DELETE FROM fills",
-        "TRUNCATE fills",
+        "TRUNCATE fills CASCADE",
     ],
 )
 async def test_facts_are_never_changed(life: Life, engine: AsyncEngine, statement: str) -> None:

@@ -64,7 +64,9 @@ async def test_fills_are_counted_once_however_often_and_in_whatever_order_they_a
     assert (final.order.status, final.order.cum_qty) == (OrderStatus.FILLED, Decimal("0.1"))
     assert [fill.trade_id for fill in await reader.fills(ACCOUNT, order.order_id)] == [str(n) for n in range(10)]
     assert await figures(reader) == {"BTC": ("0.1", "0"), "USDT": ("990", "0")}
-    assert [row.amount for row in await rows("SELECT amount FROM positions")] == [Decimal("0.1")]
+    assert [row.amount for row in await rows("SELECT amount FROM exposures WHERE scope LIKE '%/account:%'")] == [
+        Decimal("0.1")
+    ]
 
 
 async def test_same_report_from_many_sides_at_once_is_recorded_once(

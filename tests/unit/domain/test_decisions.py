@@ -8,10 +8,12 @@ from pydantic import ValidationError
 
 from domain.decisions import Decision, misfit
 from domain.events import OrderEvent
+from domain.exposure import ScopeFigures
 from domain.lifecycle import OrderEventType
+from domain.limits import Limits
 from domain.order import OnNeverPlaced, OrderSide, TradingMode
 from domain.reports import Submission
-from domain.risk import Limits, Reservation, check_again
+from domain.risk import Reservation, check_again
 from tests.factories import NOW, make_report, make_request, make_ticket, make_validated
 
 BEFORE_THE_POLICY = "126d69d6627c25875c4f0a4adc0cc76de5a24d029fe62ab8d1495dc5f3d5a6a9"
@@ -92,5 +94,7 @@ def test_what_is_sent_anew_stays_inside_reservation_and_limits(
 ) -> None:
     request = make_request(**ticket)
     reservation = Reservation(asset="any", amount=Decimal(held))
-    denial = check_again(request.ticket, make_validated(request), limits=limits, reservation=reservation)
+    scopes = (ScopeFigures(scope="account:binanceus", limits=limits),)
+    validated = make_validated(request)
+    denial = check_again(request.ticket, validated, scopes=scopes, reservation=reservation, now=NOW)
     assert (denial.code if denial is not None else None) == code

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from activities.failures import to_failure
 from domain import errors
 from domain.events import Reason
+from domain.exposure import Exposure, ScopeFigures
 from domain.identifiers import (
     derive_client_order_id,
     derive_order_id,
@@ -20,9 +21,10 @@ from domain.identifiers import (
     parse_order_workflow_id,
 )
 from domain.instrument import NormalTicket, normalize
+from domain.limits import Limits
 from domain.numbers import is_multiple
 from domain.order import OrderSide, OrderType, TimeInForce
-from domain.risk import Answer, Exposure, Limits, check
+from domain.risk import Answer, check
 from tests.factories import NOW, make_instrument, make_request, make_ticket, make_validated
 
 FORM = re.compile(r"[a-f][0-9a-f]{15}")
@@ -93,8 +95,9 @@ def test_a_ticket_that_fits_is_never_rounded_up(quantity: Decimal, cents: int) -
 
 def decide(*, limits: Limits | None = None, ticket: dict[str, Any] | None = None, **exposure: Any) -> Any:
     request = make_request(**(ticket or {}))
-    known = Exposure(**{"reconciled": True, "available": Decimal(1000), **exposure})
-    return check(request.ticket, make_validated(request), exposure=known, limits=limits or Limits())
+    scopes = (ScopeFigures(scope="account:binanceus", limits=limits or Limits()),)
+    known = Exposure(**{"reconciled": True, "available": Decimal(1000), "scopes": scopes, **exposure})
+    return check(request.ticket, make_validated(request), exposure=known, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -159,9 +162,10 @@ def test_the_gate_allows_only_within_every_limit_and_tells_both_figures(
     notional = quantity * 60
     if notional < 5:
         return
-    exposure = Exposure(kill_reason="drill" if killed else None, reconciled=reconciled, available=available)
-    limits = Limits(max_order_notional=cap)
-    decision = check(request.ticket, make_validated(request), exposure=exposure, limits=limits)
+    scope = ScopeFigures(scope="account:binanceus", limits=Limits(max_order_notional=cap))
+    why = "drill" if killed else None
+    exposure = Exposure(kill_reason=why, reconciled=reconciled, available=available, scopes=(scope,))
+    decision = check(request.ticket, make_validated(request), exposure=exposure, now=NOW)
     needed = notional if side is OrderSide.BUY else quantity
     fits = (cap is None or notional <= cap) and available is not None and needed <= available
     assert (decision.answer is Answer.ALLOW) == (fits and reconciled and not killed)

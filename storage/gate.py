@@ -1,0 +1,330 @@
+"""What the gate needs to know of an order's scopes, read under their locks.
+
+A scope with limits that other orders change is locked before its figures are read, and stays locked until the
+transaction ends: whoever asks next sees this order. So limits hold exactly, over any number of workers, and a denial
+tells the very figures that it was decided by (decision 0011).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import Row, bindparam, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.controls import CONTROLS, PROFIT_WINDOW_S, RATE_WINDOWS, STOP_OUT_WINDOW_S
+from domain.exposure import Exposure, ScopeFigures, StopOuts, SymbolExposure, Validated
+from domain.limits import Limits, LimitSet, scope_row
+from domain.numbers import multiply, subtract
+from domain.order import Order, OrderRequest, OrderSide, TradingMode
+from storage import valuation
+from storage.risk_tables import risk_scopes
+
+ZERO = Decimal(0)
+_LOCKING = frozenset(control.limit for control in CONTROLS if control.locks)
+_PRICED = frozenset(control.limit for control in CONTROLS if control.needs_ticker and control.locks)
+_LOSSES = frozenset({"max_daily_loss", "max_drawdown"})
+
+_LOCK = (
+    select(risk_scopes)
+    .where(risk_scopes.c.scope.in_(bindparam("scopes", expanding=True)))
+    .order_by(risk_scopes.c.scope)
+    .with_for_update()
+)
+_HELD = text(
+    """
+    SELECT clock_timestamp() AS now, exposures.* FROM (SELECT 1) AS once
+    LEFT JOIN exposures ON exposures.scope = ANY(:scopes) ORDER BY exposures.scope, exposures.symbol
+    """
+)
+"""The time is read here, after the locks were taken: it never runs backwards from one order to the next."""
+_EARLIER = text(
+    """
+    SELECT asked.scope, asked.limit_name, admissions.admitted_at
+    FROM unnest(:scopes ::text[], :limits ::text[], :numbers ::bigint[]) AS asked (scope, limit_name, number)
+    JOIN admissions ON admissions.scope = asked.scope AND admissions.number = asked.number
+    """
+)
+_COUNT = text(
+    """
+    WITH counted AS (
+        UPDATE risk_scopes SET admitted = admitted + 1 WHERE scope = ANY(:scopes) RETURNING scope, admitted
+    ), gone AS (
+        DELETE FROM admissions USING counted, unnest(:scopes ::text[], :kept ::bigint[]) AS keep (scope, kept)
+        WHERE keep.scope = counted.scope AND admissions.scope = counted.scope
+          AND admissions.number <= counted.admitted - keep.kept
+    )
+    INSERT INTO admissions (scope, number, admitted_at) SELECT scope, admitted, :now FROM counted
+    """
+)
+_STOP_OUTS = text(
+    """
+    SELECT count(DISTINCT order_id) FILTER (WHERE at > :since) AS count, max(at) FILTER (WHERE symbol = :symbol) AS last
+    FROM realizations WHERE scope = :scope AND by_stop AND realized < 0 AND at > least(:since, :cooled)
+    """
+)
+_REALIZED = text("SELECT sum(realized) FROM realizations WHERE scope = :scope AND symbol = :symbol AND at > :since")
+_TWIN = text(
+    """
+    SELECT order_id FROM (
+        SELECT order_id, document FROM orders WHERE account = :account AND symbol = :symbol
+        ORDER BY number DESC LIMIT 500
+    ) AS latest
+    WHERE (document->>'created_at')::timestamptz > :since AND order_id <> :order_id
+      AND document->>'status' <> 'DENIED' AND document->'ticket'->>'side' = :side
+      AND document->'ticket'->>'order_type' = :order_type
+      AND (document->'ticket'->>'quantity')::numeric = :quantity
+      AND (document->'ticket'->>'price')::numeric IS NOT DISTINCT FROM :price ::numeric
+    LIMIT 1
+    """
+)
+_CROSSED = text(
+    """
+    SELECT order_id FROM orders
+    WHERE account = :account AND is_open AND symbol = :symbol AND order_id <> :order_id
+      AND document->'ticket'->>'side' <> :side
+      AND (:price ::numeric IS NULL OR (document->>'price')::numeric IS NULL
+           OR CASE WHEN :side = 'buy' THEN (document->>'price')::numeric <= :price
+                   ELSE (document->>'price')::numeric >= :price END)
+    ORDER BY number LIMIT 1
+    """
+)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was read under the locks."""
+
+    scopes: tuple[ScopeFigures, ...]
+    now: datetime | None
+    """The ledger's time after the locks were taken; `None` when there was nothing to lock."""
+    twin: str | None = None
+    crossed: str | None = None
+
+    def onto(self, exposure: Exposure) -> Exposure:
+        """Return what is known of the account, with what is known of the scopes."""
+        return exposure.model_copy(update={"scopes": self.scopes, "twin": self.twin, "crossed": self.crossed})
+
+
+async def figures(
+    connection: AsyncConnection,
+    order: Order | OrderRequest,
+    limit_set: LimitSet,
+    *,
+    mode: TradingMode,
+    validated: Validated | None = None,
+) -> Figures:
+    """Lock the order's scopes that have limits which other orders change, and read what the limits measure."""
+    limits = limit_set.of_order(order)
+    rows = {scope: scope_row(mode, scope) for scope in limits}
+    locking = sorted(rows[scope] for scope, own in limits.items() if _LOCKING & _set(own))
+    if not locking:
+        return Figures(scopes=tuple(ScopeFigures(scope=scope, limits=own) for scope, own in limits.items()), now=None)
+    locked = await _locked(connection, locking)
+    found = list(await connection.execute(_HELD, {"scopes": sorted(rows.values())}))
+    now: datetime = found[0].now
+    by_row = {row: scope for scope, row in rows.items()}
+    kept: dict[str, list[Row[tuple[object, ...]]]] = {scope: [] for scope in limits}
+    for row in found:
+        if row.scope is not None:
+            kept[by_row[row.scope]].append(row)
+    held = await _valued(connection, order, kept, limit_set, mode=mode, validated=validated, now=now)
+    earlier = await _earlier(connection, limits, rows, locked)
+    peaks = {row.scope: row.peak_profit for row in locked.values()}
+    told = []
+    for scope, own in limits.items():
+        realized = await _losses(connection, own, rows[scope], held[scope], now)
+        told.append(
+            ScopeFigures(
+                scope=scope,
+                limits=own,
+                symbols=held[scope],
+                earlier_admissions=earlier.get(scope, {}),
+                peak_profit=peaks.get(rows[scope], ZERO),
+                **realized,
+                **await _stops(connection, own, rows[scope], order.ticket.symbol, now),
+            )
+        )
+    return Figures(
+        scopes=tuple(told),
+        now=now,
+        twin=await _twin(connection, order, limits, now),
+        crossed=await _crossed(connection, order, limits),
+    )
+
+
+async def count(connection: AsyncConnection, seen: Figures, *, mode: TradingMode) -> None:
+    """Count an admitted order in its scopes that have a rate limit; they are locked."""
+    rated = {
+        scope_row(mode, figures.scope): max(_rates(figures.limits).values())
+        for figures in seen.scopes
+        if _rates(figures.limits)
+    }
+    if rated:
+        names = sorted(rated)
+        await connection.execute(_COUNT, {"scopes": names, "kept": [rated[name] for name in names], "now": seen.now})
+
+
+def _set(limits: Limits) -> frozenset[str]:
+    return frozenset(name for name, value in limits if value is not None)
+
+
+def _rates(limits: Limits) -> Mapping[str, int]:
+    rates = {name: getattr(limits, name) for name in RATE_WINDOWS}
+    return {name: rate for name, rate in rates.items() if rate is not None}
+
+
+async def _locked(connection: AsyncConnection, names: Sequence[str]) -> Mapping[str, Row[tuple[object, ...]]]:
+    rows = {row.scope: row for row in await connection.execute(_LOCK, {"scopes": names})}
+    if len(rows) < len(names):
+        new = [{"scope": name, "admitted": 0, "peak_profit": ZERO} for name in names]
+        await connection.execute(insert(risk_scopes).on_conflict_do_nothing(), new)
+        rows = {row.scope: row for row in await connection.execute(_LOCK, {"scopes": names})}
+    return rows
+
+
+async def _valued(
+    connection: AsyncConnection,
+    order: Order | OrderRequest,
+    held: Mapping[str, Sequence[Row[tuple[object, ...]]]],
+    limit_set: LimitSet,
+    *,
+    mode: TradingMode,
+    validated: Validated | None,
+    now: datetime,
+) -> Mapping[str, tuple[SymbolExposure, ...]]:
+    """Return what each scope holds and works, valued where a limit needs it."""
+    own = order.ticket.symbol
+    values: Mapping[str, tuple[Decimal | None, Decimal | None]] = {}
+    if any(_PRICED & _set(limit) for limit in limit_set.of_order(order).values()):
+        symbols = {own, *(row.symbol for rows in held.values() for row in rows)}
+        values = await valuation.values_of(connection, symbols, limit_set, mode=mode, now=now)
+    mark = _own_mark(validated)
+    told = {}
+    for scope, rows in held.items():
+        exposed = {row.symbol: _exposure(row, values, now) for row in rows}
+        mine = exposed.get(own) or SymbolExposure(symbol=own, rate=values.get(own, (None, None))[1])
+        exposed[own] = mine.model_copy(update={"mark": mark or mine.mark})
+        told[scope] = tuple(exposed.values())
+    return told
+
+
+def _own_mark(validated: Validated | None) -> Decimal | None:
+    """Return the price that what is held of the order's own symbol is worth at worst: the dearer side."""
+    if validated is None or validated.ticker is None:
+        return validated.reference_price if validated is not None else None
+    return validated.ticker.ask or validated.ticker.bid or validated.ticker.last
+
+
+def _exposure(
+    row: Row[tuple[object, ...]], values: Mapping[str, tuple[Decimal | None, Decimal | None]], now: datetime
+) -> SymbolExposure:
+    named = row._mapping
+    mark, rate = values.get(named["symbol"], (None, None))
+    kept = {name: named[name] for name in SymbolExposure.model_fields if name in named}
+    for name in ("working_buy", "working_sell", "buy_notional", "sell_notional"):
+        kept[name] = max(kept[name], ZERO)
+    today = named["day"] == now.astimezone(UTC).date()
+    return SymbolExposure(**kept, turnover=named["day_turnover"] if today else ZERO, mark=mark, rate=rate)
+
+
+def without(seen: Figures, order: Order, *, working: Decimal, notional: Decimal) -> Figures:
+    """Return the figures as they would be without what one working order counts for: it is about to be replaced."""
+    sides = ("working_buy", "buy_notional") if order.ticket.side is OrderSide.BUY else ("working_sell", "sell_notional")
+    told = []
+    for figures in seen.scopes:
+        own = figures.of(order.ticket.symbol)
+        less = dict(zip(sides, (working, notional), strict=True))
+        left = {name: max(subtract(getattr(own, name), value), ZERO) for name, value in less.items()}
+        others = tuple(row for row in figures.symbols if row.symbol != own.symbol)
+        mine = own.model_copy(update={**left, "open_orders": max(own.open_orders - 1, 0)})
+        told.append(figures.model_copy(update={"symbols": (*others, mine)}))
+    return Figures(scopes=tuple(told), now=seen.now, twin=seen.twin, crossed=seen.crossed)
+
+
+async def _earlier(
+    connection: AsyncConnection,
+    limits: Mapping[str, Limits],
+    rows: Mapping[str, str],
+    locked: Mapping[str, Row[tuple[object, ...]]],
+) -> Mapping[str, Mapping[str, datetime]]:
+    """Return for each rate limit of N when the N-th last order was admitted: it must be out of the window."""
+    asked = [
+        (rows[scope], name, locked[rows[scope]].admitted - rate + 1)
+        for scope, own in limits.items()
+        for name, rate in _rates(own).items()
+        if rate > 0
+    ]
+    if not asked:
+        return {}
+    by_row = {row: scope for scope, row in rows.items()}
+    scopes, names, numbers = (list(column) for column in zip(*asked, strict=True))
+    found: dict[str, dict[str, datetime]] = {}
+    for row in await connection.execute(_EARLIER, {"scopes": scopes, "limits": names, "numbers": numbers}):
+        found.setdefault(by_row[row.scope], {})[row.limit_name] = row.admitted_at
+    return found
+
+
+async def _losses(
+    connection: AsyncConnection, limits: Limits, row: str, held: Sequence[SymbolExposure], now: datetime
+) -> Mapping[str, Decimal]:
+    if not _LOSSES & _set(limits):
+        return {}
+    rates = {symbol.symbol: symbol.rate or ZERO for symbol in held}
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = await valuation.realized_since(connection, row, midnight)
+    total = await valuation.realized_since(connection, row, None)
+    return {
+        "realized_today": sum((multiply(amount, rates.get(symbol, ZERO)) for symbol, amount in today.items()), ZERO),
+        "realized_total": sum((multiply(amount, rates.get(symbol, ZERO)) for symbol, amount in total.items()), ZERO),
+    }
+
+
+async def _stops(
+    connection: AsyncConnection, limits: Limits, row: str, symbol: str, now: datetime
+) -> Mapping[str, object]:
+    told: dict[str, object] = {}
+    if limits.cooldown_after_stop_s is not None or limits.max_stop_outs is not None:
+        since = now - timedelta(seconds=limits.stop_out_window_s or STOP_OUT_WINDOW_S)
+        cooled = now - timedelta(seconds=limits.cooldown_after_stop_s or 0)
+        key = {"scope": row, "symbol": symbol, "since": since, "cooled": cooled}
+        found = (await connection.execute(_STOP_OUTS, key)).one()
+        told["stop_outs"] = StopOuts(count=found.count, last_in_symbol_at=found.last)
+    if limits.min_profit is not None:
+        since = now - timedelta(seconds=limits.profit_window_s or PROFIT_WINDOW_S)
+        key = {"scope": row, "symbol": symbol, "since": since}
+        told["realized_in_window"] = (await connection.execute(_REALIZED, key)).scalar_one()
+    return told
+
+
+async def _twin(
+    connection: AsyncConnection, order: Order | OrderRequest, limits: Mapping[str, Limits], now: datetime
+) -> str | None:
+    windows = [own.duplicate_window_s for own in limits.values() if own.duplicate_window_s is not None]
+    if not windows:
+        return None
+    ticket = order.ticket
+    key = {
+        **_names(order),
+        "since": now - timedelta(seconds=max(windows)),
+        "order_type": ticket.order_type,
+        "quantity": ticket.quantity,
+        "price": ticket.price,
+    }
+    return (await connection.execute(_TWIN, key)).scalar_one_or_none()
+
+
+async def _crossed(
+    connection: AsyncConnection, order: Order | OrderRequest, limits: Mapping[str, Limits]
+) -> str | None:
+    if not any(own.forbid_self_trade for own in limits.values()):
+        return None
+    key = {**_names(order), "price": order.ticket.price}
+    return (await connection.execute(_CROSSED, key)).scalar_one_or_none()
+
+
+def _names(order: Order | OrderRequest) -> dict[str, object]:
+    ticket = order.ticket
+    return {"account": order.account, "symbol": ticket.symbol, "order_id": order.order_id, "side": ticket.side}
