@@ -17,6 +17,7 @@ from activities.doubt_watch import DoubtWatch
 from activities.failures import in_activity
 from activities.ledger_repair import LedgerRepair
 from activities.reading import TRADES_OVERLAP, exchange_of
+from activities.valuing import Valuing
 from domain.errors import ExecutionError, InvalidTransition, StoreUnavailable
 from domain.events import Fill
 from domain.lifecycle import OrderStatus
@@ -64,8 +65,10 @@ class FeedActivities:
         pace: FeedPace,
         clock: Callable[[], datetime],
         repair: LedgerRepair | None = None,
+        valuing: Valuing | None = None,
     ) -> None:
         self._repair = repair
+        self._valuing = valuing
         self._store = store
         self._exchanges = exchanges
         self._notifier = notifier
@@ -88,6 +91,8 @@ class FeedActivities:
                         if self._repair is not None:
                             beat.count = await self._repair.keep(call.account, known=beat.count)
                         await follower.round(self._clock())
+                        if self._valuing is not None:
+                            await self._valuing.look(call.account, self._clock())
                         pause_s = self._pace.open_interval_s
                     except ExecutionError as error:
                         pause_s = min(max(pause_s * 2, self._pace.open_interval_s), _pause_max_s(error))
