@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -20,16 +21,19 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 from activities.approval_activities import ApprovalActivities
 from activities.case_activities import CaseActivities
 from activities.feed_activities import FeedActivities, FeedPace, Follower
+from activities.kill_activities import KillActivities
 from activities.ledger_activities import LedgerActivities
 from activities.ledger_repair import LedgerRepair
 from activities.reconcile_activities import ReconcileActivities
 from activities.resolve_activities import ResolveActivities
+from activities.trip_watch import TripWatch
 from activities.valuing import Valuing
 from activities.venue_activities import VenueActivities
 from credentials import open_credentials
 from domain.errors import ConfigurationError, CredentialsUnavailable, StoreUnavailable
-from domain.identifiers import ORDERS_QUEUE, venue_queue
+from domain.identifiers import ORDERS_QUEUE, order_id_from_bytes, venue_queue
 from domain.ports import Exchange
+from domain.trips import TripTerms
 from exchanges.opening import open_exchange
 from exchanges.paper_exchange import PaperExchange, PaperTerms
 from observability.logs import set_up_logs
@@ -37,6 +41,7 @@ from observability.metrics import serve
 from settings import Settings, load_settings
 from starter.connection import connect_with
 from starter.feeds import keep_account_workflows, reconcile_soon, start_feed
+from starter.kill import TemporalOrderPlacer, keep_sweeping, keep_watching
 from starter.notifications import TemporalNotifier
 from starter.order_workflows import TemporalOrderWorkflows
 from storage import kill_switch
@@ -44,12 +49,15 @@ from storage.accounting_store import SqlAccountingStore
 from storage.approvals import SqlApprovalStore
 from storage.comparison import SqlReconciliationStore
 from storage.database import open_engine
+from storage.kill_sweeps import SqlSweepStore, SqlSwitches
 from storage.limit_sets import follow_limits
+from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
 from storage.paper_store import SqlPaperBook
 from storage.restoring import SqlLedgerRepairStore
 from workflows.account_feed import AccountFeedWorkflow
 from workflows.account_reconciler import AccountReconcilerWorkflow
+from workflows.kill_sweep import AccountSweepWorkflow
 from workflows.order_workflow import OrderWorkflow
 
 STICKY_TIMEOUT = timedelta(seconds=1)
@@ -81,14 +89,20 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         exchanges = await _open_exchanges(settings, served, engine, stack, stop)
         client = await _once_there(stop, lambda: connect_with(settings, identity=identity, sandboxed=False))
         since = await _once_there(stop, SqlReconciliationStore(engine).ledger_time)
-        await stack.enter_async_context(_orders_worker(client, settings, engine, identity, since=since))
-        for worker in _venue_workers(client, settings, engine, exchanges, identity):
+        venue = VenueActivities(SqlOrderStore(engine), exchanges=exchanges, identity=identity, clock=clock)
+        kill = _kill_activities(client, engine, venue)
+        await stack.enter_async_context(_orders_worker(client, settings, engine, identity, kill, since=since))
+        for worker in _venue_workers(client, settings, engine, exchanges, identity, venue, kill):
             await stack.enter_async_context(worker)
         for account in served:
             await _once_there(stop, lambda: start_feed(client, account))  # noqa: B023  # awaited within the round
             await _once_there(stop, lambda: reconcile_soon(client, account, why=f"{identity} has started"))  # noqa: B023
-        keeping = asyncio.create_task(keep_account_workflows(client, served))
-        stack.callback(keeping.cancel)
+        for endless in (
+            keep_account_workflows(client, served),
+            keep_sweeping(client, SqlSweepStore(engine), served),
+            keep_watching(_trip_watch(engine, exchanges).round),
+        ):
+            stack.callback(asyncio.create_task(endless).cancel)
         log.info("worker_ready", extra={"identity": identity, "accounts": list(served)})
         if settings.worker.metrics_address is not None:
             serve(settings.worker.metrics_address)
@@ -98,8 +112,32 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         log.info("worker_stopping", extra={"identity": identity})
 
 
+def _kill_activities(client: Client, engine: AsyncEngine, venue: VenueActivities) -> KillActivities:
+    return KillActivities(
+        SqlSweepStore(engine),
+        switches=SqlSwitches(engine),
+        reader=SqlOrderReader(engine),
+        cancel=venue.cancel,
+        notifier=TemporalNotifier(client),
+        placer=TemporalOrderPlacer(client),
+        new_id=lambda: order_id_from_bytes(secrets.token_bytes(8)),
+        clock=clock,
+    )
+
+
+def _trip_watch(engine: AsyncEngine, exchanges: Mapping[str, Exchange]) -> TripWatch:
+    return TripWatch(
+        terms=TripTerms(),
+        exchanges=exchanges,
+        open_cases=SqlSweepStore(engine).open_codes,
+        working=SqlOrderStore(engine).working_orders,
+        trip=lambda tripped: kill_switch.trip(engine, tripped),
+        clock=clock,
+    )
+
+
 def _orders_worker(
-    client: Client, settings: Settings, engine: AsyncEngine, identity: str, *, since: datetime
+    client: Client, settings: Settings, engine: AsyncEngine, identity: str, kill: KillActivities, *, since: datetime
 ) -> Worker:
     """All workflows, and the steps that touch only the ledger. Nothing is admitted that was not reconciled `since`."""
     terms = {
@@ -110,7 +148,7 @@ def _orders_worker(
     return Worker(
         client,
         task_queue=ORDERS_QUEUE,
-        workflows=[OrderWorkflow, AccountFeedWorkflow, AccountReconcilerWorkflow],
+        workflows=[OrderWorkflow, AccountFeedWorkflow, AccountReconcilerWorkflow, AccountSweepWorkflow],
         activities=[
             ledger.risk_check,
             ledger.risk_check_again,
@@ -123,6 +161,7 @@ def _orders_worker(
             held.reject,
             held.end_held,
             CaseActivities(SqlReconciliationStore(engine)).close_case,
+            kill.engage_kill,
         ],
         max_cached_workflows=settings.worker.max_cached_workflows,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
@@ -135,7 +174,13 @@ def _orders_worker(
 
 
 def _venue_workers(
-    client: Client, settings: Settings, engine: AsyncEngine, exchanges: Mapping[str, Exchange], identity: str
+    client: Client,
+    settings: Settings,
+    engine: AsyncEngine,
+    exchanges: Mapping[str, Exchange],
+    identity: str,
+    venue: VenueActivities,
+    kill: KillActivities,
 ) -> list[Worker]:
     """The steps that touch the venue, on a queue for each account."""
     store, notifier = SqlOrderStore(engine), TemporalNotifier(client)
@@ -168,6 +213,7 @@ def _venue_workers(
         resolving.resolve,
         feed.follow_account,
         reconciler.reconcile_account,
+        kill.sweep_account,
     ]
     return [
         Worker(

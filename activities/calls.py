@@ -5,6 +5,7 @@ from pydantic import AwareDatetime
 from domain.approvals import ApprovalWord
 from domain.decisions import Decision
 from domain.events import Reason
+from domain.kill import Engagement
 from domain.lifecycle import OrderEventType
 from domain.numbers import Price, Quantity
 from domain.order import Frozen, OrderRequest
@@ -103,3 +104,25 @@ class ReconcileCall(Frozen):
 
     account: str
     why: str = "its interval"
+
+
+class EngageCall(Frozen):
+    """Argument of `engage_kill`."""
+
+    engagement: Engagement
+
+
+class SweepCall(Frozen):
+    """Argument of `sweep_account`."""
+
+    account: str
+
+
+class Swept(Frozen):
+    """What one stretch of a sweep came to, for the history's reader."""
+
+    account: str
+    canceled: int
+    """Orders that were canceled, or asked to be."""
+    done: bool
+    """Whether nothing of what the switches ask is left."""

@@ -10,7 +10,7 @@ from typing import Final
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 
-from api import account, cases, health, market, orders, problems
+from api import account, cases, health, kill, market, orders, problems
 from api.auth import Entrance
 from api.context import Context
 from api.venues import Venues
@@ -21,6 +21,7 @@ from exchanges.opening import open_exchange
 from settings import Settings
 from starter.client import ExecutionClient
 from storage.database import open_engine
+from storage.kill_sweeps import SqlSwitches
 from storage.order_reader import SqlOrderReader
 
 _DESCRIPTION: Final = """Every order is a durable Temporal workflow, placed exactly once.
@@ -57,7 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
     )
     patch_fastapi(app)  # the pages at /docs, from our own disk: they show without a network
-    for part in (orders, market, account, cases, health):
+    for part in (orders, market, account, cases, kill, health):
         app.include_router(part.router)
     problems.register(app)
     app.add_middleware(Entrance, settings=settings)
@@ -80,7 +81,14 @@ async def _wired(settings: Settings) -> AsyncIterator[Context]:
         probe_vault=vault.execution_settings if vault is not None else None,
     )
     try:
-        yield Context(settings=settings, client=client, reader=reader, venues=venues, health=checks)
+        yield Context(
+            settings=settings,
+            client=client,
+            reader=reader,
+            venues=venues,
+            health=checks,
+            switches=SqlSwitches(engine),
+        )
     finally:
         await venues.close()
         await engine.dispose()

@@ -9,6 +9,7 @@ from api.errors import BodyTooLarge
 from api.health import HealthChecks
 from api.numbers import read_json, write_json
 from api.venues import Venues
+from domain.kill import KillSwitch
 from domain.ports import OrderReader
 from settings import Settings
 from starter.client import ExecutionClient
@@ -27,6 +28,7 @@ class Context:
     reader: OrderReader
     venues: Venues
     health: HealthChecks
+    switches: KillSwitch
 
 
 def _context(request: Request) -> Context:

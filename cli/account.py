@@ -34,6 +34,7 @@ class RestRefused(Exception):
 
     def __init__(self, status: int, body: str) -> None:
         super().__init__(f"status {status}")
+        self.status = status
         self.body = body
         if status >= _UNREACHABLE_FROM:
             self.exit_code = ExitCode.UNREACHABLE
@@ -77,13 +78,20 @@ class Rest:
         RestRefused
             When it answers with a problem.
         """
+        return self._ask("GET", path, params=parameters)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> str:
+        """Send a body as JSON, and return the body of the answer; raises like `get`."""
+        return self._ask("POST", path, json=body)
+
+    def _ask(self, method: str, path: str, **content: Any) -> str:
         import httpx2
 
         # A proxy of the environment leads away from this machine.
         trust_env = not _is_this_machine(self.url)
         try:
-            answer = httpx2.get(
-                f"{self.url}{path}", params=parameters, headers=self._headers, timeout=TIMEOUT_S, trust_env=trust_env
+            answer = httpx2.request(
+                method, f"{self.url}{path}", **content, headers=self._headers, timeout=TIMEOUT_S, trust_env=trust_env
             )
         except httpx2.HTTPError as error:
             raise RestUnavailable(f"no answer from {self.url}: {type(error).__name__}") from error

@@ -6,7 +6,7 @@ from typing import Final
 
 import typer
 
-from cli import account, cases, demo, doctor, doubts, orders, render, stack
+from cli import account, cases, demo, doctor, doubts, kill, orders, render, stack
 from cli.exit_codes import EPILOG, code_of
 from domain.errors import ExecutionError
 
@@ -23,6 +23,7 @@ app.add_typer(orders.app, name="order")
 doubts.register(orders.app)
 account.register(app)
 cases.register(app)
+kill.register(app)
 doctor.register(app)
 
 

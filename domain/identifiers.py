@@ -59,6 +59,11 @@ def feed_workflow_id(account: str) -> str:
     return f"feed-{account}"
 
 
+def sweep_workflow_id(account: str) -> str:
+    """Name the workflow that cancels what the kill switch cancels in an account."""
+    return f"kill-{account}"
+
+
 def reconciler_workflow_id(account: str) -> str:
     """Name the workflow that compares an account with its venue."""
     return f"reconcile-{account}"

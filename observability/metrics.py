@@ -83,6 +83,18 @@ def venue_request(account: str, call: str) -> Iterator[None]:
         VENUE_REQUESTS.labels(account, call, outcome).inc()
 
 
+def venue_calls(account: str) -> tuple[int, int]:
+    """Return how many requests to an account's venue this process has made, and how many of them failed."""
+    samples = [
+        sample
+        for metric in VENUE_REQUESTS.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total") and sample.labels["account"] == account
+    ]
+    failed = sum(sample.value for sample in samples if sample.labels["outcome"] != "ok")
+    return int(sum(sample.value for sample in samples)), int(failed)
+
+
 def render() -> bytes:
     """Return all metrics as Prometheus reads them; their content type is `CONTENT_TYPE`."""
     return generate_latest(REGISTRY)

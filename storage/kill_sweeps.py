@@ -23,6 +23,7 @@ from storage import order_rows
 from storage.database import in_transaction
 from storage.kill_switch import SCOPES_OF_ROW, SELF, SqlKillSwitch, engage, record
 from storage.kill_tables import deadman_switches, kill_exemptions, kill_sweeps, kill_switches
+from storage.tables import cases
 
 _SWEEPING: Final = """
     (
@@ -34,12 +35,16 @@ _SWEEPING: Final = """
 _CONDEMNED: Final = f"""
     FROM orders JOIN {_SWEEPING} AS sweeping ON sweeping.scope = ANY({SCOPES_OF_ROW})
     WHERE orders.account = ANY(:accounts) AND orders.is_open AND orders.status <> 'HELD'
+      AND NOT (
+          orders.status IN ('INITIALIZED', 'SUBMITTED', 'IN_DOUBT') AND (orders.document->>'cancel_requested')::boolean
+      )
       AND NOT EXISTS (
           SELECT FROM kill_exemptions
           WHERE kill_exemptions.account = orders.account AND kill_exemptions.order_id = orders.order_id
       )
 """
-"""Open orders that a switch cancels. One that is held was never sent, and is decided on when it is approved."""
+"""Open orders that a switch cancels. One that is held was never sent, and is decided on when it is approved. One whose
+outcome is not known keeps the wish on record, and comes back here once it is known to rest."""
 _LIST = text(
     f"SELECT orders.document::text, sweeping.scope, sweeping.why {_CONDEMNED} ORDER BY orders.number, sweeping.scope"
 )
@@ -161,10 +166,16 @@ class SqlSweepStore:
             rows = await connection.execute(select(kill_switches).where(kill_switches.c.cancel_orders))
             for row in [row for row in rows if concerns(row.scope, account) and row.event_id is not None]:
                 if await _mark(connection, row.event_id, account, "swept_at"):
-                    why, numbers = "nothing of the scope rests any more", {"account": account}
+                    why, numbers = "nothing of the scope is known to rest", {"account": account}
                     await record(connection, row.scope, KillEventKind.SWEPT, by=SELF, why=why, numbers=numbers)
 
         await in_transaction(self._engine, write)
+
+    async def open_codes(self, account: str) -> Sequence[str]:
+        """Return the codes of the account's open cases."""
+        query = select(cases.c.code).distinct().where(cases.c.account == account, cases.c.closed_at.is_(None))
+        found = await in_transaction(self._engine, lambda connection: connection.execute(query))
+        return list(found.scalars())
 
     async def to_flatten(self, account: str) -> Sequence[Switch]:
         """Return the switches whose positions are still to be closed here."""

@@ -5,13 +5,15 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.calls import CloseCaseCall, ReconcileCall
+    from activities.calls import CloseCaseCall, EngageCall, ReconcileCall
     from activities.case_activities import CaseActivities
+    from activities.kill_activities import KillActivities
     from activities.reconcile_activities import ReconcileActivities
     from domain.comparison import Case, Reconciled
     from domain.identifiers import venue_queue
+    from domain.kill import Engagement
     from workflows import policies
-    from workflows.messages import RECONCILER_WORKFLOW, CloseCase, ReconcileNow, ReconcilerInput
+    from workflows.messages import RECONCILER_WORKFLOW, CloseCase, EngageKill, ReconcileNow, ReconcilerInput
 
 
 @workflow.defn(name=RECONCILER_WORKFLOW)
@@ -92,6 +94,18 @@ class AccountReconcilerWorkflow:
         """Do the same as `reconcile`, without an answer."""
         self._asked += 1
         self._why = message.why
+
+    @workflow.signal(name="kill", description="Pull the kill switch: for who has only Temporal")
+    async def kill(self, message: EngageKill) -> None:
+        """Switch on; who waits for an answer asks over REST or by `volex kill on`."""
+        await workflow.execute_activity_method(
+            KillActivities.engage_kill,
+            EngageCall(engagement=Engagement(**message.model_dump())),
+            start_to_close_timeout=policies.LEDGER_TIMEOUT,
+            heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+            retry_policy=policies.UNTIL_DONE,
+            summary=f"kill switch of {message.scope}: {message.reason}",
+        )
 
     @workflow.query(name="last", description="What the last reconciliation found")
     def last(self) -> Reconciled | None:

@@ -8,6 +8,7 @@ from domain.approvals import ApprovalEnding, ApprovalWord
 from domain.comparison import CASE_ID_MAX
 from domain.decisions import Because, Decision, Ending
 from domain.events import Reason
+from domain.kill import Engagement
 from domain.numbers import Price, Quantity
 from domain.order import Frozen, Order, OrderRequest
 from domain.ports import Notice
@@ -18,6 +19,8 @@ FEED_WORKFLOW = "account-feed"
 """Workflow type of an account's feed."""
 RECONCILER_WORKFLOW = "account-reconciler"
 """Workflow type of an account's reconciler."""
+SWEEP_WORKFLOW = "account-sweep"
+"""Workflow type of an account's sweep."""
 
 
 class Stage(StrEnum):
@@ -123,6 +126,16 @@ class CloseCase(Frozen):
     closed_by: str = "anonymous"
 
 
+class EngageKill(Engagement):
+    """Argument of the signal `kill`: switch on; see `domain.kill.Engagement`."""
+
+
+class SweepInput(Frozen):
+    """What an account's sweep starts with."""
+
+    account: str
+
+
 class FeedInput(Frozen):
     """What an account's feed starts with. `beat` is the ledger's count as the feed before it knew it."""
 
@@ -135,6 +148,7 @@ __all__ = [
     "ApprovalAnswer",
     "CancelOrder",
     "CloseCase",
+    "EngageKill",
     "DecideHeld",
     "FeedInput",
     "Notice",
@@ -147,4 +161,5 @@ __all__ = [
     "ResolveAnswer",
     "ResolveOrder",
     "Stage",
+    "SweepInput",
 ]

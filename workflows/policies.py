@@ -87,6 +87,15 @@ RECONCILE_TIMEOUT: Final = timedelta(minutes=5)
 RECONCILIATIONS: Final = 200
 """Reconciliations before the workflow continues as new, so that its history stays short."""
 
+SWEEP_TIMEOUT: Final = timedelta(minutes=15)
+"""One stretch of a sweep; it ends by itself before."""
+
+SWEEP_RETRY: Final = RetryPolicy(initial_interval=timedelta(milliseconds=200), backoff_coefficient=1.0)
+"""For the sweep: what a kill switch cancels is asked for again at once, however often its worker has died."""
+
+SWEEPS: Final = 50
+"""Stretches before the sweep continues as new, so that its history stays short."""
+
 FOLLOW_HEARTBEAT_TIMEOUT: Final = HEARTBEAT_TIMEOUT
 """A feed whose worker died is taken over as soon as any other step: orders at rest hear of their fills only by it."""
 

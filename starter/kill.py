@@ -1,0 +1,95 @@
+"""The kill switch towards Temporal: who starts a sweep, and the orders that close positions."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from domain.errors import ExecutionError
+from domain.identifiers import ORDERS_QUEUE, sweep_workflow_id
+from domain.kill import Engaged, SweepStore
+from domain.order import OrderRequest
+from starter.order_start import start_options
+from workflows.messages import ORDER_WORKFLOW, SWEEP_WORKFLOW, OrderInput, SweepInput
+from workflows.policies import TASK_TIMEOUT
+
+WATCH_INTERVAL_S: Final = 0.5
+"""Every worker looks this often whether a switch asks for something; one small query."""
+TRIP_INTERVAL_S: Final = 1.0
+log = logging.getLogger("volex.starter")
+
+
+async def start_sweep(client: Client, account: str) -> None:
+    """Start the account's sweep, unless it runs.
+
+    Raises
+    ------
+    RPCError
+        When Temporal does not answer.
+    """
+    await client.start_workflow(
+        SWEEP_WORKFLOW,
+        SweepInput(account=account),
+        id=sweep_workflow_id(account),
+        task_queue=ORDERS_QUEUE,
+        task_timeout=TASK_TIMEOUT,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        static_summary=f"cancels what the kill switch cancels in {account}",
+    )
+
+
+async def keep_sweeping(client: Client, store: SweepStore, accounts: Sequence[str]) -> None:
+    """Fire dead-man switches, and start a sweep wherever the ledger says that one is owed, for ever.
+
+    Every worker does it for its accounts: what was asked while Temporal, or every worker, was away is done after it.
+    """
+    while True:
+        await asyncio.sleep(WATCH_INTERVAL_S)
+        try:
+            for deadman in await store.fire_deadmen():
+                log.error("deadman_fired", extra={"scope": deadman.scope, "timeout_s": deadman.timeout_s})
+            for account in await store.to_be_swept(accounts):
+                await start_sweep(client, account)
+        except (ExecutionError, RPCError) as error:
+            log.warning("sweeps_not_kept", extra={"text": str(error)[:300]})
+
+
+async def keep_watching(round_: Callable[[], Awaitable[Sequence[Engaged]]]) -> None:
+    """Measure what pulls the switch by itself, for ever."""
+    while True:
+        await asyncio.sleep(TRIP_INTERVAL_S)
+        try:
+            for engaged in await round_():
+                switch = engaged.switch
+                log.error("kill_switch_tripped", extra={"scope": switch.scope, "code": switch.code})
+        except ExecutionError as error:
+            log.warning("trips_not_watched", extra={"text": str(error)[:300]})
+
+
+class TemporalOrderPlacer:
+    """Implements `domain.kill.OrderPlacer`. Raises `RPCError` when Temporal does not answer."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def place(self, request: OrderRequest) -> None:
+        """Start the order's workflow, once."""
+        try:
+            await self._client.start_workflow(
+                ORDER_WORKFLOW,
+                OrderInput(request=request),
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                **start_options(request),
+            )
+        except WorkflowAlreadyStartedError:
+            log.info("closing_order_has_ended", extra={"order_id": request.order_id})
+
+
+__all__ = ["TemporalOrderPlacer", "keep_sweeping", "keep_watching", "start_sweep"]
