@@ -7,6 +7,7 @@ from typing import Annotated, Final, Protocol
 
 from pydantic import AwareDatetime, StringConstraints
 
+from domain.controls import APPROVAL_EXPIRES_S
 from domain.decisions import Because
 from domain.events import Reason
 from domain.lifecycle import OrderEventType, OrderStatus
@@ -18,8 +19,10 @@ APPROVAL_REQUIRED: Final = "APPROVAL_REQUIRED"
 APPROVED: Final = "APPROVED"
 REJECTED: Final = "APPROVAL_REJECTED"
 EXPIRED: Final = "APPROVAL_EXPIRED"
-EXPIRES_AFTER: Final = timedelta(seconds=900)
-"""How long an approval is waited for, where the limit that held the order says nothing else."""
+MODE_CHANGED: Final = "ORDER_MODE_CHANGED"
+"""Reason code of an order that was held in one mode of its account and approved in another: it keeps its mode."""
+EXPIRES_AFTER: Final = timedelta(seconds=APPROVAL_EXPIRES_S)
+"""How long an approval is waited for, where the reason of an order says nothing else."""
 EXPIRES_S: Final = "approval_expires_s"
 """The number of an order's reason that says so, in seconds."""
 
@@ -186,6 +189,7 @@ __all__ = [
     "EXPIRED",
     "EXPIRES_AFTER",
     "EXPIRES_S",
+    "MODE_CHANGED",
     "REJECTED",
     "Approval",
     "ApprovalEnding",

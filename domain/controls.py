@@ -20,6 +20,7 @@ from domain.trading_hours import is_within
 MARKET_AGE_S: Final = 10
 STOP_OUT_WINDOW_S: Final = 86_400
 PROFIT_WINDOW_S: Final = 86_400
+APPROVAL_EXPIRES_S: Final = 900
 RATE_WINDOWS: Final[Mapping[str, timedelta]] = {
     "max_orders_per_second": timedelta(seconds=1),
     "max_orders_per_minute": timedelta(minutes=1),
@@ -352,8 +353,10 @@ def self_trade(asked: Asked) -> Measured:
 
 
 def approval(asked: Asked) -> Measured:
-    """Whether the order is small enough to need nobody."""
-    return _at_most("approval_above_notional", asked.notional, _cap(asked, "approval_above_notional"), "notional")
+    """Whether the order is small enough to need nobody; else a person has so many seconds to approve it."""
+    found = _at_most("approval_above_notional", asked.notional, _cap(asked, "approval_above_notional"), "notional")
+    expires_s = asked.scope.limits.approval_expires_s or APPROVAL_EXPIRES_S
+    return found if found.holds else Measured(False, {**found.numbers, "approval_expires_s": str(expires_s)})
 
 
 CONTROLS: Final[tuple[Control, ...]] = (

@@ -291,6 +291,7 @@ def _finalized(order: Order, event: OrderEvent) -> Mapping[str, object]:
 
 _CHANGES: Mapping[OrderEventType, Callable[[Order, OrderEvent], Mapping[str, object]]] = {
     OrderEventType.ADMITTED: _admitted,
+    OrderEventType.HELD: _admitted,
     OrderEventType.SUBMITTED: _submitted,
     OrderEventType.ACCEPTED: _known_to_venue,
     OrderEventType.PARTIALLY_FILLED: _filled,

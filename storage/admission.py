@@ -72,9 +72,9 @@ async def admit(
         decision = Decision(answer=Answer.DENY, reason=reason, findings=decision.findings)
         event = _decided(decision, validated, request, now)
         decided = order.apply(event)
-        await order_rows.save(connection, decided, [event], evidence=_evidence(decision))
+        await order_rows.save(connection, decided, [event], evidence=evidence(decision))
     else:
-        await order_rows.append(connection, decided, event, evidence=_evidence(decision))
+        await order_rows.append(connection, decided, event, evidence=evidence(decision))
     if decision.reservation is not None:
         await gate.count(connection, seen, mode=terms.mode)
         await exposures.take(connection, decided, unit_price=unit_price(decided, validated), now=now)
@@ -88,7 +88,7 @@ def unit_price(order: Order, validated: Validated) -> Decimal:
     return price or holdings.ZERO
 
 
-def _evidence(decision: Decision) -> str | None:
+def evidence(decision: Decision) -> str | None:
     """Return the limits that were looked at with their numbers, as the decision's fact keeps them."""
     return Findings(decision.findings).model_dump_json() if decision.findings else None
 

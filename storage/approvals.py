@@ -38,7 +38,7 @@ _UNDECIDED: Final = approvals.c.decision.is_(None)
 
 
 class SqlApprovalStore:
-    """Implements `domain.approvals.ApprovalStore` and `ApprovalReader` over Postgres. What each method promises is said there."""
+    """Implements `ApprovalStore` and `ApprovalReader` of `domain.approvals` over Postgres. Promises stand there."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -75,16 +75,16 @@ class SqlApprovalStore:
             _refuse(order, approval, word)
             if now >= approval.expires_at:
                 return await _too_late(connection, order, approval, word, now)
-            gate = await connection.begin_nested()
+            asking = await connection.begin_nested()
             decision = await _pass_gate(connection, order, validated, terms, now)
-            passed = decision.answer in (Answer.ALLOW, Answer.HOLD)
-            await (gate.commit() if passed else gate.rollback())  # what was reserved stays as it was
+            passed = decision.answer is Answer.ALLOW
+            await (asking.commit() if passed else asking.rollback())  # what was reserved stays as it was
             if decision.answer is Answer.UNAVAILABLE:
                 told = "the limits could not be checked; the order is held as before"
                 return Decided(order=order, decision=None, told=told, reason=decision.reason)
-            if decision.answer is Answer.DENY:
-                return await _denied(connection, order, decision.reason, word, now)
-            return await _approved(connection, order, validated, word, now)
+            if not passed:
+                return await _denied(connection, order, decision, word, now)
+            return await _approved(connection, order, validated, decision, word, now)
 
         return await in_transaction(self._engine, work)
 
@@ -176,9 +176,17 @@ async def _pass_gate(
     connection: AsyncConnection, order: Order, validated: Validated, terms: AccountTerms, now: datetime
 ) -> Decision:
     """Ask the gate as if the order were new, and reserve at today's price what it then needs."""
+    if order.mode is not terms.mode:
+        reason = deny(words.MODE_CHANGED, "the account's mode is another now", held=order.mode, mode=terms.mode)
+        return Decision(answer=Answer.DENY, reason=reason)
     request = OrderRequest(
-        order_id=order.order_id, account=order.account, ticket=order.ticket, requested_at=order.created_at
+        order_id=order.order_id,
+        account=order.account,
+        ticket=order.ticket,
+        requested_by=order.requested_by or "anonymous",
+        requested_at=order.created_at,
     )
+    fitted = order.model_copy(update={"quantity": validated.normal.quantity}) if validated.normal else order
     limit_set = await limit_sets.current(connection)
     seen = await gate.figures(connection, order, limit_set, mode=terms.mode, validated=validated)
     held = await exposures.counted(connection, order)
@@ -187,17 +195,23 @@ async def _pass_gate(
     _, exposure, _ = await admission._look(connection, request, terms)
     exposure = seen.onto(exposure)
     decision = check(order.ticket, validated, exposure=exposure, now=seen.now or now, held=True)
-    if decision.reservation is not None and not await holdings.reserve(connection, order, decision.reservation):
+    if decision.reservation is not None and not await holdings.reserve(connection, fitted, decision.reservation):
         left = await holdings.available(connection, order.account, decision.reservation.asset)
-        decision = Decision(answer=Answer.DENY, reason=balance_denial(decision.reservation, left))
+        reason = balance_denial(decision.reservation, left)
+        return Decision(answer=Answer.DENY, reason=reason, findings=decision.findings)
     await exposures.forget(connection, order, held, now=now)
     if decision.reservation is not None:
-        await exposures.take(connection, order, unit_price=admission.unit_price(order, validated), now=now)
+        await exposures.take(connection, fitted, unit_price=admission.unit_price(fitted, validated), now=now)
     return decision
 
 
 async def _approved(
-    connection: AsyncConnection, order: Order, validated: Validated, word: ApprovalWord, now: datetime
+    connection: AsyncConnection,
+    order: Order,
+    validated: Validated,
+    decision: Decision,
+    word: ApprovalWord,
+    now: datetime,
 ) -> Decided:
     event = OrderEvent(
         event_type=OrderEventType.ADMITTED,
@@ -206,17 +220,20 @@ async def _approved(
         reason=deny(words.APPROVED, f"{word.because} ({word.by})"),
         requested_by=word.by,
     )
-    admitted = await order_rows.change(connection, order, event)
+    admitted = order.apply(event)
+    await order_rows.save(connection, admitted, [event], evidence=admission.evidence(decision))
     await _decide(connection, admitted, ApprovalEnding.APPROVED, by=word.by, because=word.because, now=now)
     told = f"{word.by} approved the order, and the limits hold: it goes to the venue"
     return Decided(order=admitted, decision=ApprovalEnding.APPROVED, told=told)
 
 
 async def _denied(
-    connection: AsyncConnection, order: Order, reason: Reason | None, word: ApprovalWord, now: datetime
+    connection: AsyncConnection, order: Order, decision: Decision, word: ApprovalWord, now: datetime
 ) -> Decided:
+    reason = decision.reason
     event = OrderEvent(event_type=OrderEventType.DENIED, ts_event=now, reason=reason, requested_by=word.by)
-    denied = await _ended(connection, order, event, ApprovalEnding.DENIED, word)
+    evidence = admission.evidence(decision)
+    denied = await _ended(connection, order, event, ApprovalEnding.DENIED, word, evidence=evidence)
     told = f"{word.by} approved the order, but it was denied: checked again now, {reason}"
     return Decided(order=denied, decision=ApprovalEnding.DENIED, told=told, reason=reason)
 
@@ -233,10 +250,17 @@ async def _too_late(
 
 
 async def _ended(
-    connection: AsyncConnection, order: Order, event: OrderEvent, ending: ApprovalEnding, word: ApprovalWord | None
+    connection: AsyncConnection,
+    order: Order,
+    event: OrderEvent,
+    ending: ApprovalEnding,
+    word: ApprovalWord | None,
+    *,
+    evidence: str | None = None,
 ) -> Order:
     """End a held order: its reservation is free again, and its approval is decided."""
-    ended = await order_rows.change(connection, order, event)
+    ended = order.apply(event)
+    await order_rows.save(connection, ended, [event], evidence=evidence)
     await holdings.settle(connection, ended, (), now=event.ts_event)
     because = word.because if word is not None else event.reason.text if event.reason is not None else None
     await _decide(connection, ended, ending, by=word.by if word else None, because=because, now=event.ts_event)

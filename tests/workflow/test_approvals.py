@@ -16,11 +16,14 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.approvals import ApprovalEnding
 from domain.lifecycle import OrderEventType, OrderStatus
+from domain.limits import Limits, LimitSet
 from domain.order import Order, OrderType
+from storage import limit_sets
 from storage.approvals import SqlApprovalStore
+from storage.database import in_transaction
 from storage.order_reader import SqlOrderReader
-from tests.factories import make_request
-from tests.held_orders import HoldingStore
+from storage.order_store import SqlOrderStore
+from tests.factories import NOW, make_request
 from tests.workflow import scripted_exchange as scripts
 from tests.workflow.conftest import Desk, Handle, open_desk
 from workflows import search_attributes
@@ -32,7 +35,10 @@ from workflows.temporal_plugin import volex_plugin
 @pytest_asyncio.fixture(loop_scope="session")
 async def desk(time_skipping: WorkflowEnvironment, engine: AsyncEngine) -> AsyncIterator[Desk]:
     """A desk whose every order needs a person; its clock goes with the server's, which other tests moved ahead."""
-    async with open_desk(time_skipping.client, HoldingStore(engine), plugins=[volex_plugin()]) as opened:
+    limits = LimitSet(accounts=Limits(approval_above_notional=Decimal(1)))
+    told = {"source": "operator", "changed_by": "test", "because": "a test", "now": NOW}
+    await in_transaction(engine, lambda connection: limit_sets.add(connection, limits, **told))
+    async with open_desk(time_skipping.client, SqlOrderStore(engine), plugins=[volex_plugin()]) as opened:
         opened.clock.ahead = await opened.server_time() - datetime.now(UTC)
         yield opened
         await opened.clear()

@@ -1,7 +1,7 @@
 """Approvals in the ledger: asked once, decided once, by another person, for that ticket alone, and checked again."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,34 +12,43 @@ from domain.approvals import Approval, ApprovalEnding, ApprovalWord, Decided
 from domain.errors import FourEyes, TicketDiffers
 from domain.instrument import deny
 from domain.lifecycle import OrderEventType, OrderStatus
-from domain.order import Order, OrderRequest, OrderType
+from domain.order import Order, OrderRequest, OrderType, TradingMode
+from domain.reports import Ticker
+from domain.risk import Answer
 from storage.approvals import SqlApprovalStore
 from storage.order_reader import SqlOrderReader
 from tests.factories import NOW, make_request, make_terms, make_validated
-from tests.held_orders import HoldingStore
 from tests.integration.storage.conftest import ACCOUNT, Life, Rows
 
 JO = ApprovalWord(by="jo", because="within the plan")
 SOON = NOW + timedelta(minutes=5)
+ABOVE_ONE = {"approval_above_notional": "1"}
 LATE = NOW + timedelta(seconds=900)
+WORKING = "SELECT working_buy, buy_notional, open_orders FROM exposures WHERE scope = 'sandbox/account:binanceus'"
 RESERVED = "SELECT reserved FROM balances WHERE asset = 'USDT'"
+
+
+def make_ticker() -> Ticker:
+    """The market at 100, now."""
+    return Ticker(symbol="BTC/USDT", bid=Decimal(99), ask=Decimal(100), last=Decimal(100), ts_event=datetime.now(UTC))
 
 
 class Desk:
     """Orders that are held, on the real ledger."""
 
     def __init__(self, engine: AsyncEngine, life: Life) -> None:
-        self.held, self.approvals, self.life = HoldingStore(engine), SqlApprovalStore(engine), life
+        self.engine, self.approvals, self.life = engine, SqlApprovalStore(engine), life
 
     async def hold(self, key: str = "key", **ticket: Any) -> tuple[OrderRequest, Order]:
         """Hold an order and ask about it."""
         request = make_request(key, **ticket)
-        admission = await self.held.admit(request, make_validated(request), terms=make_terms(ACCOUNT), now=NOW)
+        admission = await self.life.admit(request, **ABOVE_ONE)
+        assert admission.answer is Answer.HOLD
         await self.approvals.ask(ACCOUNT, request.order_id)
         return request, admission.order
 
     async def approve(
-        self, request: OrderRequest, word: ApprovalWord = JO, *, now: datetime = SOON, limits: Any = None, **found: Any
+        self, request: OrderRequest, word: ApprovalWord = JO, *, now: datetime = SOON, **found: Any
     ) -> Decided:
         """Approve, at the market that was found."""
         return await self.approvals.approve(
@@ -47,7 +56,7 @@ class Desk:
             request.order_id,
             word,
             validated=make_validated(request, **found),
-            terms=make_terms(ACCOUNT, **(limits or {})),
+            terms=make_terms(ACCOUNT),
             now=now,
         )
 
@@ -87,7 +96,7 @@ async def test_approved_order_is_admitted_with_who_when_and_why_and_still_reserv
     assert (order.status, order.needs_attention) == (OrderStatus.INITIALIZED, False)
     assert (order.quantity, order.rounded_from) == (Decimal("0.1234"), Decimal("0.12345"))
     assert (await rows(RESERVED))[0].reserved == Decimal("12.34")
-    held, admitted = await SqlOrderReader(desk.held._engine).events(ACCOUNT, request.order_id)
+    held, admitted = await SqlOrderReader(desk.engine).events(ACCOUNT, request.order_id)
     assert (held.event.event_type, admitted.event.event_type) == (OrderEventType.HELD, OrderEventType.ADMITTED)
     assert admitted.event.requested_by == "jo"
     assert admitted.event.reason is not None and admitted.event.reason.text == "within the plan (jo)"
@@ -166,6 +175,39 @@ async def test_gate_without_a_price_leaves_the_order_held_as_it_was(desk: Desk, 
     assert decided.reason is not None and decided.reason.code == "MARKET_PRICE_UNAVAILABLE"
     assert (await rows(RESERVED))[0].reserved == Decimal("10.1")
     assert len(await desk.listed(is_open=True)) == 1
+
+
+async def test_limit_that_was_tightened_denies_at_approval_with_its_numbers(desk: Desk, rows: Rows) -> None:
+    await desk.life.fund(USDT="1000")
+    request, _ = await desk.hold()
+    await desk.life.limit(max_position_notional="9", **ABOVE_ONE)
+    decided = await desk.approve(request, ticker=make_ticker())
+    assert (decided.decision, decided.order.status) == (ApprovalEnding.DENIED, OrderStatus.DENIED)
+    assert decided.reason is not None and decided.reason.code == "POSITION_NOTIONAL_ABOVE_LIMIT"
+    assert decided.reason.numbers == {"position_notional": "10", "max_position_notional": "9"}
+    assert await rows(WORKING) == [(0, 0, 0)]
+
+
+async def test_held_order_counts_as_working_once_before_and_after_its_approval(desk: Desk, rows: Rows) -> None:
+    await desk.life.fund(USDT="1000")
+    request, _ = await desk.hold()
+    assert await rows(WORKING) == [(Decimal("0.1"), 10, 1)]
+    await desk.life.limit(max_position_notional="10", max_open_orders=1, max_orders_per_day=1, **ABOVE_ONE)
+    decided = await desk.approve(request, ticker=make_ticker())
+    assert decided.decision is ApprovalEnding.APPROVED, decided.told
+    assert await rows(WORKING) == [(Decimal("0.1"), 10, 1)]
+
+
+async def test_order_held_in_paper_is_not_sent_when_the_account_trades_live_now(desk: Desk, rows: Rows) -> None:
+    await desk.life.fund(USDT="1000")
+    request, _ = await desk.hold()
+    live = make_terms(ACCOUNT).model_copy(update={"mode": TradingMode.LIVE})
+    decided = await desk.approvals.approve(
+        ACCOUNT, request.order_id, JO, validated=make_validated(request), terms=live, now=SOON
+    )
+    assert decided.decision is ApprovalEnding.DENIED
+    assert decided.reason is not None and decided.reason.code == "ORDER_MODE_CHANGED"
+    assert (await rows(RESERVED))[0].reserved == 0
 
 
 async def test_kill_switch_denies_at_approval(desk: Desk, rows: Rows, engine: AsyncEngine) -> None:
