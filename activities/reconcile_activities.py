@@ -27,6 +27,7 @@ from domain.comparison import (
     orphan,
     subject_at_venue,
 )
+from domain.lifecycle import OrderStatus
 from domain.order import Order
 from domain.ports import Exchange
 from domain.reports import OrderRef, OrderReport, VenueOrderStatus
@@ -81,6 +82,7 @@ class ReconcileActivities:
             opened += await self._figures(account, exchange)
             await self._store.finish(account, began_at=began_at)
             metrics.RECONCILED_AT.labels(account).set(began_at.timestamp())
+            metrics.show_held(account, [o.updated_at for o in unfinished if o.status is OrderStatus.HELD])
             metrics.ORDERS_ADOPTED.labels(account).inc(len(adopted))
             for case in opened:
                 metrics.CASES_OPENED.labels(account, case.split(" ")[0]).inc()

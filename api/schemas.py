@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from api.errors import WrongFields
 from api.numbers import JsonNumber
 from api.problems import as_numbers, wrong_fields
+from domain.approvals import next_for_held
 from domain.decisions import Because, Ending, VenueOrderId
 from domain.events import Reason
 from domain.identifiers import order_workflow_id
@@ -301,7 +302,7 @@ def order_json(order: Order) -> OrderJson:
         in_doubt_since=doubt.since if doubt is not None else None,
         last_looked_at=doubt.last_looked_at if doubt is not None else None,
         fence_ends_at=doubt.fence_ends_at if doubt is not None else None,
-        next_step=next_in_doubt(order),
+        next_step=next_in_doubt(order) or next_for_held(order),
         cancel_requested=order.cancel_requested,
         needs_attention=order.needs_attention,
         updated_at=order.updated_at,

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from api.schemas import STATUS_WORDS, order_json, reason_json
+from domain.approvals import APPROVED, REJECTED
 from domain.decisions import DECIDED_BY_PERSON
 from domain.events import OrderEvent
 from domain.identifiers import order_workflow_id
@@ -102,6 +103,18 @@ def _never_placed(event: OrderEvent) -> str:
     return "Proven: the venue never had the order, and cannot get it any more."
 
 
+def _admitted(event: OrderEvent) -> str:
+    if event.reason is not None and event.reason.code == APPROVED:
+        return f"Approved by {event.requested_by}; checked once more against rules and limits, and admitted."
+    return "Checked against the venue's rules and the risk limits, and admitted."
+
+
+def _denied(event: OrderEvent) -> str:
+    if event.reason is not None and event.reason.code == REJECTED:
+        return f"Rejected by {event.requested_by}; nothing was sent."
+    return "Denied by us; nothing was sent."
+
+
 def _amended(event: OrderEvent) -> str:
     figures = [
         f"{name} {plain(value)}" for name, value in (("amount", event.quantity), ("price", event.price)) if value
@@ -110,8 +123,8 @@ def _amended(event: OrderEvent) -> str:
 
 
 _WORDS: Final[Mapping[OrderEventType, str | Callable[[OrderEvent], str]]] = {
-    _E.ADMITTED: "Checked against the venue's rules and the risk limits, and admitted.",
-    _E.DENIED: "Denied by us; nothing was sent.",
+    _E.ADMITTED: _admitted,
+    _E.DENIED: _denied,
     _E.HELD: "Held until a person approves it.",
     _E.SUBMITTED: _submitted,
     _E.NOT_SENT: "Proven: no byte of that attempt left this machine.",

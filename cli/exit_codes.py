@@ -9,12 +9,15 @@ from domain.errors import (
     ConfigurationError,
     DecisionContradicted,
     ExecutionError,
+    FourEyes,
     IdempotencyConflict,
     NotAmendable,
+    NotHeld,
     NotInDoubt,
     OrderClosed,
     OrderNotFound,
     RequestError,
+    TicketDiffers,
 )
 
 
@@ -37,11 +40,14 @@ _IMPOSSIBLE: Final = (
     CaseClosed,
     CaseNotFound,
     DecisionContradicted,
+    FourEyes,
     IdempotencyConflict,
     NotAmendable,
+    NotHeld,
     NotInDoubt,
     OrderClosed,
     OrderNotFound,
+    TicketDiffers,
 )
 
 

@@ -6,7 +6,11 @@ from typing import Final
 
 import typer
 
+<<<<<<< /tmp/k.theirs
+from cli import account, approvals, cases, demo, doctor, doubts, orders, render, stack
+=======
 from cli import account, cases, demo, doctor, doubts, kill, orders, render, stack
+>>>>>>> /tmp/k.mine
 from cli.exit_codes import EPILOG, code_of
 from domain.errors import ExecutionError
 
@@ -23,7 +27,11 @@ app.add_typer(orders.app, name="order")
 doubts.register(orders.app)
 account.register(app)
 cases.register(app)
+<<<<<<< /tmp/k.theirs
+approvals.register(app)
+=======
 kill.register(app)
+>>>>>>> /tmp/k.mine
 doctor.register(app)
 
 

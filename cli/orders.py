@@ -1,6 +1,7 @@
 """`volex order …`: place, show, list, watch, cancel and amend orders through Temporal."""
 
 import asyncio
+import getpass
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -29,6 +30,14 @@ _REFUSED: Final = ("DENIED", "REJECTED")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 Work = Callable[["ExecutionClient", str], Awaitable[ExitCode]]
 """What a command does with the client and the account's name."""
+
+
+def who() -> str:
+    """Return who is logged in, as far as the system knows, and that it was the command line: `cli:jo`."""
+    try:
+        return f"{REQUESTED_BY}:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return REQUESTED_BY
 
 
 def _figure(text: str) -> Decimal:
@@ -151,7 +160,7 @@ def _placing(
     async def work(client: "ExecutionClient", account: str) -> ExitCode:
         from starter.client import new_request
 
-        request = new_request(ticket, account=account, idempotency_key=key, requested_by=REQUESTED_BY)
+        request = new_request(ticket, account=account, idempotency_key=key, requested_by=who())
         view = await _placed(client, request, wait, timeout_s)
         _show(view, json=json)
         still_open = view.order is not None and not view.order.is_final

@@ -137,9 +137,12 @@ def order_details(view: "OrderView") -> list[tuple[str, object]]:
 
 
 def _doubt(order: "Order") -> list[tuple[str, object]]:
-    """Say of an order in doubt what the last look found, and what comes next."""
+    """Say of an order in doubt what the last look found, and what comes next; of a held one, what it waits for."""
+    from domain.approvals import next_for_held
     from workflows.order_display import next_in_doubt
 
+    if order.doubt is None and order.status == "HELD":
+        return [("next", next_for_held(order))]
     if order.doubt is None:
         return []
     return [("last look", moment(order.doubt.last_looked_at)), ("next", next_in_doubt(order))]
