@@ -76,3 +76,4 @@ Index(
         " AND commission_asset <> split_part(symbol, '/', 2)"
     ),
 )
+Index("fills_by_time", fills.c.account, fills.c.symbol, fills.c.ts_event)

@@ -44,3 +44,4 @@ def upgrade() -> None:
         "CREATE INDEX fills_with_third_fee ON fills (account, recorded_at) WHERE commission <> 0"
         " AND commission_asset <> split_part(symbol, '/', 1) AND commission_asset <> split_part(symbol, '/', 2)"
     )
+    op.execute("CREATE INDEX fills_by_time ON fills (account, symbol, ts_event)")
