@@ -1,13 +1,16 @@
 """Brings the ledger's schema up to date. Any number of processes may call it at once: one works, the others wait."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import in_transaction, open_engine
+from storage.exposure_audit import rebuild_if_empty
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 0x766F6C6578
@@ -18,9 +21,14 @@ async def upgrade(url: str) -> None:
     """Upgrade the database to the newest version. Raises `StoreUnavailable` when it does not answer."""
     engine = open_engine(url, application_name="volex db upgrade", pool_size=1)
     try:
-        await in_transaction(engine, lambda connection: connection.run_sync(_upgrade))
+        await in_transaction(engine, _upgrade_and_fill)
     finally:
         await engine.dispose()
+
+
+async def _upgrade_and_fill(connection: AsyncConnection) -> None:
+    await connection.run_sync(_upgrade)
+    await rebuild_if_empty(connection, now=datetime.now(UTC))
 
 
 def _upgrade(connection: Connection) -> None:
