@@ -10,11 +10,7 @@ from typing import Final
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 
-<<<<<<< /tmp/k.theirs
-from api import account, approvals, cases, health, market, orders, problems
-=======
-from api import account, cases, health, kill, market, orders, problems
->>>>>>> /tmp/k.mine
+from api import account, approvals, cases, health, kill, market, orders, problems
 from api.auth import Entrance
 from api.context import Context
 from api.venues import Venues
@@ -63,11 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
     )
     patch_fastapi(app)  # the pages at /docs, from our own disk: they show without a network
-<<<<<<< /tmp/k.theirs
-    for part in (orders, approvals, market, account, cases, health):
-=======
-    for part in (orders, market, account, cases, kill, health):
->>>>>>> /tmp/k.mine
+    for part in (orders, approvals, market, account, cases, kill, health):
         app.include_router(part.router)
     problems.register(app)
     app.add_middleware(Entrance, settings=settings)
@@ -94,15 +86,10 @@ async def _wired(settings: Settings) -> AsyncIterator[Context]:
             settings=settings,
             client=client,
             reader=reader,
-<<<<<<< /tmp/k.theirs
             approvals=SqlApprovalStore(engine),
             venues=venues,
             health=checks,
-=======
-            venues=venues,
-            health=checks,
             switches=SqlSwitches(engine),
->>>>>>> /tmp/k.mine
         )
     finally:
         await venues.close()

@@ -9,11 +9,8 @@ from api.errors import BodyTooLarge
 from api.health import HealthChecks
 from api.numbers import read_json, write_json
 from api.venues import Venues
-<<<<<<< /tmp/k.theirs
 from domain.approvals import ApprovalReader
-=======
 from domain.kill import KillSwitch
->>>>>>> /tmp/k.mine
 from domain.ports import OrderReader
 from settings import Settings
 from starter.client import ExecutionClient

@@ -30,12 +30,9 @@ from domain.errors import (
     OrderNotFound,
     RateLimited,
     RequestError,
-<<<<<<< /tmp/k.theirs
-    TicketDiffers,
-=======
     SwitchNotOn,
     SwitchOfSettings,
->>>>>>> /tmp/k.mine
+    TicketDiffers,
     UnknownAccount,
     UnknownSymbol,
     VenueError,

@@ -6,11 +6,7 @@ from typing import Final
 
 import typer
 
-<<<<<<< /tmp/k.theirs
-from cli import account, approvals, cases, demo, doctor, doubts, orders, render, stack
-=======
-from cli import account, cases, demo, doctor, doubts, kill, orders, render, stack
->>>>>>> /tmp/k.mine
+from cli import account, approvals, cases, demo, doctor, doubts, kill, orders, render, stack
 from cli.exit_codes import EPILOG, code_of
 from domain.errors import ExecutionError
 
@@ -27,11 +23,8 @@ app.add_typer(orders.app, name="order")
 doubts.register(orders.app)
 account.register(app)
 cases.register(app)
-<<<<<<< /tmp/k.theirs
 approvals.register(app)
-=======
 kill.register(app)
->>>>>>> /tmp/k.mine
 doctor.register(app)
 
 

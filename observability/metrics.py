@@ -84,12 +84,12 @@ def venue_request(account: str, call: str) -> Iterator[None]:
         VENUE_REQUESTS.labels(account, call, outcome).inc()
 
 
-<<<<<<< /tmp/k.theirs
 def show_held(account: str, since: Sequence[datetime]) -> None:
     """Show the orders that wait for a person, by the times since when they do."""
     ORDERS_HELD.labels(account).set(len(since))
     OLDEST_HELD_AT.labels(account).set(min(since).timestamp() if since else 0)
-=======
+
+
 def venue_calls(account: str) -> tuple[int, int]:
     """Return how many requests to an account's venue this process has made, and how many of them failed."""
     samples = [
@@ -100,7 +100,6 @@ def venue_calls(account: str) -> tuple[int, int]:
     ]
     failed = sum(sample.value for sample in samples if sample.labels["outcome"] != "ok")
     return int(sum(sample.value for sample in samples)), int(failed)
->>>>>>> /tmp/k.mine
 
 
 def render() -> bytes:
