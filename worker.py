@@ -9,7 +9,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -92,7 +92,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         venue = VenueActivities(SqlOrderStore(engine), exchanges=exchanges, identity=identity, clock=clock)
         kill = _kill_activities(client, engine, venue)
         await stack.enter_async_context(_orders_worker(client, settings, engine, identity, kill, since=since))
-        for worker in _venue_workers(client, settings, engine, exchanges, identity, venue, kill):
+        steps = _venue_steps(client, settings, engine, exchanges, venue, kill)
+        for worker in _venue_workers(client, settings, tuple(exchanges), identity, steps):
             await stack.enter_async_context(worker)
         for account in served:
             await _once_there(stop, lambda: start_feed(client, account))  # noqa: B023  # awaited within the round
@@ -173,18 +174,16 @@ def _orders_worker(
     )
 
 
-def _venue_workers(
+def _venue_steps(
     client: Client,
     settings: Settings,
     engine: AsyncEngine,
     exchanges: Mapping[str, Exchange],
-    identity: str,
     venue: VenueActivities,
     kill: KillActivities,
-) -> list[Worker]:
-    """The steps that touch the venue, on a queue for each account."""
+) -> list[Callable[..., Any]]:
+    """The steps that touch the venue."""
     store, notifier = SqlOrderStore(engine), TemporalNotifier(client)
-    venue = VenueActivities(store, exchanges=exchanges, identity=identity, clock=clock)
     resolving = ResolveActivities(store, exchanges=exchanges, clock=clock)
     pace = FeedPace(
         open_interval_s=settings.worker.feed_open_interval_ms / 1000,
@@ -205,7 +204,7 @@ def _venue_workers(
         interval_s=settings.worker.reconcile_interval_s,
         clock=clock,
     )
-    steps: list[Callable[..., Any]] = [
+    return [
         venue.validate,
         venue.submit,
         venue.look_up,
@@ -215,6 +214,12 @@ def _venue_workers(
         reconciler.reconcile_account,
         kill.sweep_account,
     ]
+
+
+def _venue_workers(
+    client: Client, settings: Settings, accounts: Sequence[str], identity: str, steps: list[Callable[..., Any]]
+) -> list[Worker]:
+    """A queue for each account, for its rate limits are its own."""
     return [
         Worker(
             client,
@@ -225,7 +230,7 @@ def _venue_workers(
             max_heartbeat_throttle_interval=BEAT_INTERVAL,
             identity=identity,
         )
-        for account in exchanges
+        for account in accounts
     ]
 
 
