@@ -1,6 +1,7 @@
 """What an account has: balances and positions, from the ledger."""
 
 import asyncio
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
 
@@ -62,10 +63,19 @@ def _balance_json(sheet: BalanceSheet) -> BalanceJson:
 
 @router.get("/positions/{exchange}", response_model=list[PositionJson])
 async def positions(account: Account, context: Ctx) -> Response:
-    """Return what is held per symbol from our own fills. Prices are up to 15 s old, and `null` while not known."""
+    """Return what is held per symbol from our own fills.
+
+    Prices are up to 15 s old where the venue answers at once, else the feed's last mark, and `null` while not known.
+    """
     held = [position for position in await context.reader.positions(account) if position.amount != 0]
     prices = await asyncio.gather(*(context.venues.price(account, position.symbol) for position in held))
-    return answer([_position_json(position, price) for position, price in zip(held, prices, strict=True)])
+    told = {position.symbol: price for position, price in zip(held, prices, strict=True) if price is not None}
+    missing = [position.symbol for position in held if position.symbol not in told]
+    if missing:
+        mode, now = context.settings.mode_of(account), datetime.now(UTC)
+        marks = await context.accounting.marks(missing, mode, now=now)
+        told |= {symbol: mark.price for symbol, mark in marks.items() if mark.price is not None}
+    return answer([_position_json(position, told.get(position.symbol)) for position in held])
 
 
 def _position_json(position: Position, price: Decimal | None) -> PositionJson:

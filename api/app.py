@@ -10,7 +10,7 @@ from typing import Final
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 
-from api import account, approvals, cases, health, kill, market, orders, problems
+from api import account, approvals, cases, equity, health, kill, market, orders, problems, reports
 from api.auth import Entrance
 from api.context import Context
 from api.venues import Venues
@@ -20,10 +20,12 @@ from domain.ports import Credentials, Exchange
 from exchanges.opening import open_exchange
 from settings import Settings
 from starter.client import ExecutionClient
+from storage.accounting_store import SqlAccountingStore
 from storage.approvals import SqlApprovalStore
 from storage.database import open_engine
 from storage.kill_sweeps import SqlSwitches
 from storage.order_reader import SqlOrderReader
+from storage.reports import SqlRecordReader
 
 _DESCRIPTION: Final = """Every order is a durable Temporal workflow, placed exactly once.
 Numbers are exact JSON numbers; errors are RFC 9457 problems with a code, the numbers, and what to do."""
@@ -59,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
     )
     patch_fastapi(app)  # the pages at /docs, from our own disk: they show without a network
-    for part in (orders, approvals, market, account, cases, kill, health):
+    for part in (orders, approvals, market, account, equity, reports, cases, kill, health):
         app.include_router(part.router)
     problems.register(app)
     app.add_middleware(Entrance, settings=settings)
@@ -87,6 +89,8 @@ async def _wired(settings: Settings) -> AsyncIterator[Context]:
             client=client,
             reader=reader,
             approvals=SqlApprovalStore(engine),
+            accounting=SqlAccountingStore(engine),
+            records=SqlRecordReader(engine),
             venues=venues,
             health=checks,
             switches=SqlSwitches(engine),

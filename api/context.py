@@ -12,6 +12,8 @@ from api.venues import Venues
 from domain.approvals import ApprovalReader
 from domain.kill import KillSwitch
 from domain.ports import OrderReader
+from domain.records import RecordReader
+from domain.valuation import AccountingReader
 from settings import Settings
 from starter.client import ExecutionClient
 
@@ -28,6 +30,8 @@ class Context:
     client: ExecutionClient
     reader: OrderReader
     approvals: ApprovalReader
+    accounting: AccountingReader
+    records: RecordReader
     venues: Venues
     health: HealthChecks
     switches: KillSwitch

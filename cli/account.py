@@ -16,6 +16,8 @@ from cli.stack import DataDir
 from domain.errors import ExecutionError
 
 TIMEOUT_S: Final = 15.0
+LONG_TIMEOUT_S: Final = 120.0
+"""A year's lots are made of all that was traded before it, so its first rows may take a while."""
 _REFUSED_FROM: Final = 400
 _FAILED: Final = 500
 _UNREACHABLE_FROM: Final = 502
@@ -83,6 +85,26 @@ class Rest:
     def post(self, path: str, body: Mapping[str, Any]) -> str:
         """Send a body as JSON, and return the body of the answer; raises like `get`."""
         return self._ask("POST", path, json=body)
+
+    def lines(self, path: str, **parameters: str) -> Iterator[str]:
+        """Yield the lines of a long answer as they come; raises like `get`, also when it breaks off."""
+        import httpx2
+
+        trust_env = not _is_this_machine(self.url)
+        try:
+            with httpx2.stream(
+                "GET",
+                f"{self.url}{path}",
+                params=parameters,
+                headers=self._headers,
+                timeout=LONG_TIMEOUT_S,
+                trust_env=trust_env,
+            ) as answer:
+                if answer.status_code >= _REFUSED_FROM:
+                    raise RestRefused(answer.status_code, answer.read().decode(errors="replace"))
+                yield from answer.iter_lines()
+        except httpx2.HTTPError as error:
+            raise RestUnavailable(f"no answer from {self.url}: {type(error).__name__}") from error
 
     def _ask(self, method: str, path: str, **content: Any) -> str:
         import httpx2

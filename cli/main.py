@@ -6,7 +6,7 @@ from typing import Final
 
 import typer
 
-from cli import account, approvals, cases, demo, doctor, doubts, kill, orders, render, stack
+from cli import account, approvals, cases, demo, doctor, doubts, equity, kill, orders, render, report, stack
 from cli.exit_codes import EPILOG, code_of
 from domain.errors import ExecutionError
 
@@ -22,6 +22,8 @@ demo.register(app)
 app.add_typer(orders.app, name="order")
 doubts.register(orders.app)
 account.register(app)
+equity.register(app)
+report.register(app)
 cases.register(app)
 approvals.register(app)
 kill.register(app)

@@ -95,6 +95,16 @@ class AccountingStore(Protocol):
         """Keep the marks, price fees by them, and keep what the account is worth; `None` before its first balances."""
 
 
+class AccountingReader(Protocol):
+    """The accounting as people read it. Raises `StoreUnavailable`."""
+
+    async def equity(self, account: str, mode: TradingMode, *, limit: int, before: datetime | None) -> Sequence[Equity]:
+        """Return up to `limit` snapshots from before a time, newest first; there is one a minute at most."""
+
+    async def marks(self, symbols: Sequence[str], mode: TradingMode, *, now: datetime) -> Mapping[str, Mark]:
+        """Return the latest mark of each symbol, none that is too old to be used."""
+
+
 class Rates:
     """What one asset is worth in another, by the marks there are: directly, the other way round, or over one more."""
 
