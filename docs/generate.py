@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cli.settings_reference import settings_reference
 from domain import errors
+from domain.denials import DENIALS
 from domain.errors import ExecutionError
 from domain.lifecycle import AT_VENUE, TERMINAL, TRANSITIONS, OrderEventType, OrderStatus
 
@@ -63,11 +64,29 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def denial_pages() -> str:
+    """Every code by which an order is denied."""
+    lines = ["# Denials", "", _NOTE, ""]
+    lines += [
+        "Why an order was denied, from `domain/denials.py`. A denial is ours: nothing was sent. What the venue says is",
+        "a rejection, and stands under `VENUE_REFUSED`. REST answers a denial with 422, and one for lack of data with",
+        "503 or, while it is still asked again, with 202.",
+        "",
+    ]
+    lines += ["| code | meaning | what to do | its numbers, for example |", "|---|---|---|---|"]
+    for denial in DENIALS.values():
+        meaning = denial.meaning + (" (no data: asked again for a minute)" if denial.unavailable else "")
+        numbers = ", ".join(f"`{name}={value}`" for name, value in denial.example.items())
+        lines.append(f"| `{denial.code}` | {meaning} | {denial.what_to_do} | {numbers} |")
+    return "\n".join(lines) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """Return every generated page by its path."""
     return {
         PAGES / "lifecycle.md": lifecycle(),
         PAGES / "errors.md": error_pages(),
+        PAGES / "denials.md": denial_pages(),
         PAGES / "settings.md": settings_page(),
     }
 

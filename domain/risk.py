@@ -86,7 +86,13 @@ HELD = tuple(
 
 
 def check(
-    ticket: OrderTicket, validated: Validated, *, exposure: Exposure, now: datetime, held: bool = False
+    ticket: OrderTicket,
+    validated: Validated,
+    *,
+    exposure: Exposure,
+    now: datetime,
+    held: bool = False,
+    outside: tuple[Finding, ...] = (),
 ) -> Decision:
     """Check a ticket that fits its instrument. Asks the most certain reasons first; all limits must hold.
 
@@ -96,10 +102,12 @@ def check(
         The ledger's time, for windows and hours.
     held
         The order was held and is approved now; what it counted for is not in `exposure`.
+    outside
+        What was found outside the table, by the risk agent: it can only make the answer stricter.
     """
     normal, instrument = validated.normal, validated.instrument
     if normal is None or instrument is None:
-        unfit = validated.denial or deny("INSTRUMENT_UNKNOWN", "the venue's rules for the symbol are not known")
+        unfit = validated.denial or deny("SYMBOL_UNKNOWN", "the venue's rules for the symbol are not known")
         return Decision(answer=Answer.DENY, reason=unfit)
     if exposure.kill_reason is not None:
         return _denied("KILL_SWITCH_ON", f"the kill switch is on: {exposure.kill_reason}")
@@ -112,7 +120,8 @@ def check(
     if bounds is not None:
         return Decision(answer=Answer.DENY, reason=bounds)
     controls = HELD if held else CONTROLS
-    findings = tuple(_findings(ticket, validated, normal, price, exposure=exposure, now=now, controls=controls))
+    own = measured(ticket, validated, normal, price, exposure=exposure, now=now, controls=controls)
+    findings = (*own, *outside)
     failed = _first_that_fails(findings)
     if failed is not None and failed.answer is not Answer.HOLD:
         return Decision(answer=failed.answer, reason=failed.reason(), findings=findings)
@@ -122,7 +131,7 @@ def check(
     return balance.model_copy(update={"findings": findings})
 
 
-def _findings(
+def measured(
     ticket: OrderTicket,
     validated: Validated,
     normal: NormalTicket,
@@ -132,7 +141,7 @@ def _findings(
     now: datetime,
     controls: tuple[Control, ...] = CONTROLS,
 ) -> Iterator[Finding]:
-    """Ask every control that a scope has a limit for."""
+    """Ask every control that a scope has a limit for, in the order of the table, the most specific scope first."""
     for control in controls:
         for scope in exposure.scopes:
             if getattr(scope.limits, control.limit) is not None:
@@ -209,7 +218,7 @@ def check_again(
     """
     normal, instrument = validated.normal, validated.instrument
     if normal is None or instrument is None:
-        return validated.denial or deny("INSTRUMENT_UNKNOWN", "the venue's rules for the symbol are not known")
+        return validated.denial or deny("SYMBOL_UNKNOWN", "the venue's rules for the symbol are not known")
     price = worst_price(ticket, normal, validated.reference_price)
     if price is None:
         return deny("MARKET_PRICE_UNAVAILABLE", "the market gives no price for the symbol")
@@ -225,7 +234,7 @@ def check_again(
             price=price,
         )
     exposure = Exposure(reconciled=True, available=None, scopes=scopes)
-    found = tuple(_findings(ticket, validated, normal, price, exposure=exposure, now=now, controls=AGAIN))
+    found = tuple(measured(ticket, validated, normal, price, exposure=exposure, now=now, controls=AGAIN))
     failed = _first_that_fails(found)
     return failed.reason() if failed is not None else notional_denial(notional, instrument)
 
@@ -247,7 +256,7 @@ def check_amendment(
     `quantity` is what would be left to trade. An order that would need an approval is placed anew, and approved then.
     """
     normal = NormalTicket(quantity=quantity, price=price, trigger_price=ticket.trigger_price)
-    found = tuple(_findings(ticket, Validated(), normal, price, exposure=exposure, now=now, controls=AMENDED))
+    found = tuple(measured(ticket, Validated(), normal, price, exposure=exposure, now=now, controls=AMENDED))
     failed = _first_that_fails(found)
     return failed.reason() if failed is not None else None
 
@@ -268,7 +277,7 @@ def _balance_decision(
 ) -> Decision:
     reservation = reservation_for(ticket, instrument, quantity=quantity, price=price)
     if exposure.available is None:
-        return _unavailable("BALANCE_UNAVAILABLE", f"the venue has not told the balance of {reservation.asset}")
+        return _unavailable("ACCOUNT_NOT_RECONCILED", f"the venue has not told the balance of {reservation.asset}")
     if exposure.available < reservation.amount:
         return Decision(answer=Answer.DENY, reason=balance_denial(reservation, exposure.available))
     return Decision(answer=Answer.ALLOW, reservation=reservation)

@@ -109,7 +109,7 @@ def decide(*, limits: Limits | None = None, ticket: dict[str, Any] | None = None
         (Answer.DENY, "ORDER_NOTIONAL_ABOVE_LIMIT", {"limits": Limits(max_order_notional=Decimal(9))}),
         (Answer.DENY, "BALANCE_INSUFFICIENT", {"available": Decimal("9.99")}),
         (Answer.UNAVAILABLE, "ACCOUNT_NOT_RECONCILED", {"reconciled": False}),
-        (Answer.UNAVAILABLE, "BALANCE_UNAVAILABLE", {"available": None}),
+        (Answer.UNAVAILABLE, "ACCOUNT_NOT_RECONCILED", {"available": None}),
     ],
 )
 def test_the_gate_says_why(answer: Answer, code: str, case: dict[str, Any]) -> None:
