@@ -5,29 +5,25 @@ They walk the exactly-once protocol; its decisions and what must hold stand in `
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from temporalio import activity
 
 from activities.calls import CancelCall, OrderCall
 from activities.failures import in_activity
 from activities.reading import exchange_of, trades_of
-from domain.controls import needs_of
-from domain.errors import OrderClosed, VenueError, VenueUnavailable
-from domain.events import Reason
+from activities.validating import look_at_venue
+from domain.errors import OrderClosed, VenueError
 from domain.exposure import Validated
-from domain.instrument import deny, normalize
+from domain.instrument import deny
 from domain.lifecycle import AT_VENUE, OrderStatus
 from domain.limits import LimitSet
-from domain.order import Order, OrderRequest, OrderSide, OrderType
+from domain.order import Order, OrderRequest
 from domain.ports import Attempt, Exchange, OrderStore
 from domain.protocol import proves_absence
-from domain.reports import OrderBook, OrderRef, SubmitOutcome, SubmitVerdict, Ticker
+from domain.reports import OrderRef, SubmitOutcome, SubmitVerdict
 from observability import metrics
 
 LIMITS_AGE = timedelta(seconds=1)
-BOOK_DEPTH = 50
-"""Levels a side that slippage and depth are measured on."""
 
 
 class VenueActivities:
@@ -52,19 +48,8 @@ class VenueActivities:
         """Fit the ticket to the venue's rules and find what it would cost now. Nothing is recorded."""
         async with in_activity():
             exchange = self._exchange(request.account)
-            instrument = (await exchange.instruments()).get(request.ticket.symbol)
-            if instrument is None:
-                return Validated(denial=deny("SYMBOL_UNKNOWN", f"the venue does not list {request.ticket.symbol}"))
-            if not instrument.active:
-                return Validated(denial=deny("SYMBOL_NOT_TRADING", f"{request.ticket.symbol} is not trading now"))
-            normal = normalize(request.ticket, instrument, now=self._clock())
-            if isinstance(normal, Reason):
-                return Validated(denial=normal, instrument=instrument)
-            reference_price = None
-            if request.ticket.order_type is OrderType.MARKET:
-                reference_price = await self._reference_price(exchange, request)
-            market = await self._market(exchange, request)
-            return Validated(normal=normal, instrument=instrument, reference_price=reference_price, **market)
+            limits = (await self._limits()).of_order(request).values()
+            return await look_at_venue(exchange, request.ticket, limits=limits, now=self._clock())
 
     @activity.defn(name="submit")
     async def submit(self, call: OrderCall) -> Order:
@@ -174,36 +159,12 @@ class VenueActivities:
             metrics.DOUBTS_ENDED.labels(order.account, "never_placed").inc()
         return order
 
-    async def _market(self, exchange: Exchange, request: OrderRequest) -> Mapping[str, Ticker | OrderBook]:
-        """Return the market data that a limit of the order needs; what the venue does not give is left out."""
-        needs = needs_of((await self._limits()).of_order(request).values())
-        market: dict[str, Ticker | OrderBook] = {}
-        try:
-            if needs.ticker:
-                market["ticker"] = await exchange.fetch_ticker(request.ticket.symbol)
-            if needs.book:
-                market["book"] = await exchange.fetch_order_book(request.ticket.symbol, depth=BOOK_DEPTH)
-        except VenueUnavailable as error:
-            activity.logger.info("market_data_missing", extra={"symbol": request.ticket.symbol, "code": error.code})
-        return market
-
     async def _limits(self) -> LimitSet:
         """Return the limits as they were within the last second: they say here only what to ask the market for."""
         now = self._clock()
         if self._known_limits is None or now - self._known_limits[0] > LIMITS_AGE:
             self._known_limits = (now, await self._store.limits())
         return self._known_limits[1]
-
-    async def _reference_price(self, exchange: Exchange, request: OrderRequest) -> Decimal | None:
-        """Return what a market order would trade at: from the ticker, or from the book where there is no ticker."""
-        buying = request.ticket.side is OrderSide.BUY
-        try:
-            ticker = await exchange.fetch_ticker(request.ticket.symbol)
-        except VenueUnavailable:
-            book = await exchange.fetch_order_book(request.ticket.symbol, depth=5)
-            levels = book.asks if buying else book.bids
-            return levels[0].price if levels else None
-        return (ticker.ask if buying else ticker.bid) or ticker.last
 
     def _exchange(self, account: str) -> Exchange:
         return exchange_of(self._exchanges, account)

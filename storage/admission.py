@@ -1,5 +1,6 @@
 """The intent: one transaction for decision, reservation, order and first facts."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -49,16 +50,49 @@ _LOOK = select(
 """All that the gate needs to know, in one round trip."""
 
 
-async def admit(
-    connection: AsyncConnection, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
-) -> Admission:
-    """Decide and record; see `domain.ports.OrderStore.admit`."""
+@dataclass(frozen=True)
+class Asked:
+    """What the gate says of an order, and what it was shown, under the locks of the order's scopes."""
+
+    order: Order
+    seen: gate.Figures
+    decision: Decision
+
+
+async def ask(
+    connection: AsyncConnection,
+    request: OrderRequest,
+    validated: Validated,
+    *,
+    terms: AccountTerms,
+    now: datetime,
+    outside: tuple[Finding, ...] = (),
+) -> Asked | Order:
+    """Ask the gate. Nothing is recorded and nothing reserved. An order that is recorded is returned as it stands."""
     recorded, exposure, limit_set = await _look(connection, request, terms)
     if recorded is not None:
-        return _as_recorded(recorded)
+        return recorded
     order = request.new_order(exchange=terms.exchange, mode=terms.mode)
     seen = await gate.figures(connection, order, limit_set, mode=terms.mode, validated=validated)
-    decision = check(request.ticket, validated, exposure=seen.onto(exposure), now=seen.now or now)
+    exposure = seen.onto(exposure)
+    decision = check(request.ticket, validated, exposure=exposure, now=seen.now or now, outside=outside)
+    return Asked(order=order, seen=seen, decision=decision)
+
+
+async def admit(
+    connection: AsyncConnection,
+    request: OrderRequest,
+    validated: Validated,
+    *,
+    terms: AccountTerms,
+    now: datetime,
+    outside: tuple[Finding, ...] = (),
+) -> Admission:
+    """Decide and record; see `domain.ports.OrderStore.admit`."""
+    asked = await ask(connection, request, validated, terms=terms, now=now, outside=outside)
+    if isinstance(asked, Order):
+        return _as_recorded(asked)
+    order, seen, decision = asked.order, asked.seen, asked.decision
     if decision.answer is Answer.UNAVAILABLE:
         return Admission(answer=decision.answer, order=order, reason=decision.reason)
     event = _decided(decision, validated, request, now)

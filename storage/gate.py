@@ -135,7 +135,7 @@ async def figures(
     peaks = {row.scope: row.peak_profit for row in locked.values()}
     told = []
     for scope, own in limits.items():
-        realized = await _losses(connection, own, rows[scope], held[scope], now)
+        realized = await losses(connection, own, rows[scope], held[scope], now)
         told.append(
             ScopeFigures(
                 scope=scope,
@@ -144,7 +144,7 @@ async def figures(
                 earlier_admissions=earlier.get(scope, {}),
                 peak_profit=peaks.get(rows[scope], ZERO),
                 **realized,
-                **await _stops(connection, own, rows[scope], order.ticket.symbol, now),
+                **await stops(connection, own, rows[scope], order.ticket.symbol, now),
             )
         )
     return Figures(
@@ -204,7 +204,7 @@ async def _valued(
     mark = _own_mark(validated)
     told = {}
     for scope, rows in held.items():
-        exposed = {row.symbol: _exposure(row, values, now) for row in rows}
+        exposed = {row.symbol: exposure_of(row, values, now) for row in rows}
         mine = exposed.get(own) or SymbolExposure(symbol=own, rate=values.get(own, (None, None))[1])
         exposed[own] = mine.model_copy(update={"mark": mark or mine.mark})
         told[scope] = tuple(exposed.values())
@@ -218,9 +218,10 @@ def _own_mark(validated: Validated | None) -> Decimal | None:
     return validated.ticker.ask or validated.ticker.bid or validated.ticker.last
 
 
-def _exposure(
+def exposure_of(
     row: Row[tuple[object, ...]], values: Mapping[str, tuple[Decimal | None, Decimal | None]], now: datetime
 ) -> SymbolExposure:
+    """Read a row of `exposures`, with its symbol's price and rate of `values`."""
     named = row._mapping
     mark, rate = values.get(named["symbol"], (None, None))
     kept = {name: named[name] for name in SymbolExposure.model_fields if name in named}
@@ -267,9 +268,10 @@ async def _earlier(
     return found
 
 
-async def _losses(
+async def losses(
     connection: AsyncConnection, limits: Limits, row: str, held: Sequence[SymbolExposure], now: datetime
 ) -> Mapping[str, Decimal]:
+    """Return what the scope realized today and ever, in the risk currency, where a limit asks for it."""
     if not _LOSSES & _set(limits):
         return {}
     rates = {symbol.symbol: symbol.rate or ZERO for symbol in held}
@@ -282,9 +284,10 @@ async def _losses(
     }
 
 
-async def _stops(
+async def stops(
     connection: AsyncConnection, limits: Limits, row: str, symbol: str, now: datetime
 ) -> Mapping[str, object]:
+    """Return the scope's stops at a loss, and what the symbol realized lately, where a limit asks for it."""
     told: dict[str, object] = {}
     if limits.cooldown_after_stop_s is not None or limits.max_stop_outs is not None:
         since = now - timedelta(seconds=limits.stop_out_window_s or STOP_OUT_WINDOW_S)
