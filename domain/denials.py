@@ -172,7 +172,7 @@ _LIMITS_EXAMPLE: Final[Mapping[str, Mapping[str, str]]] = {
     "COOLDOWN_AFTER_STOP": {"cooldown_after_stop_s": "600", "until": "2026-11-24T12:10:00+00:00"},
     "STOP_OUTS_ABOVE_LIMIT": {"stop_outs": "4", "max_stop_outs": "4", "window_s": "86400"},
     "PROFIT_BELOW_MINIMUM": {"realized": "-12", "min_profit": "0", "window_s": "86400"},
-    "APPROVAL_REQUIRED": {"notional": "61250", "approval_above_notional": "50000"},
+    "APPROVAL_REQUIRED": {"notional": "61250", "approval_above_notional": "50000", "approval_expires_s": "900"},
 }
 _ADVICE: Final[Mapping[str, str]] = {
     "APPROVAL_REQUIRED": "Wait: another person approves it, `volex approvals list`. It is held, not denied.",
