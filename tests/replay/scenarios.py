@@ -1,17 +1,23 @@
 """The endings that are recorded: each function leads an order there, and its name is the history's."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal
 
 from temporalio.client import WorkflowUpdateFailedError
+from temporalio.service import RPCError
 
+from domain.identifiers import derive_order_id, order_workflow_id
+from domain.limits import Limits, LimitSet
 from domain.order import OnNeverPlaced, OrderSide, OrderType, TimeInForce
 from domain.reports import VenueOrderStatus
+from storage import limit_sets
+from storage.database import in_transaction
 from tests.factories import make_request
 from tests.workflow import scripted_exchange as scripts
 from tests.workflow.conftest import Desk, Handle
-from workflows.messages import AmendOrder, CancelOrder, OrderInput, ResolveOrder
+from workflows.messages import AmendOrder, CancelOrder, DecideHeld, OrderInput, ResolveOrder
 from workflows.order_workflow import OrderWorkflow
 
 Scenario = Callable[[Desk], Awaitable[Handle]]
@@ -218,6 +224,82 @@ async def adopted_from_the_ledger(desk: Desk) -> Handle:
     return adopted
 
 
+async def _limited(desk: Desk, **limits: object) -> None:
+    """Let limits hold for the desk's account."""
+    limit_set = LimitSet(by_scope={f"account:{desk.account}": Limits.model_validate(limits)})
+    told = {"source": "operator", "changed_by": "recorder", "because": "recorded", "now": desk.clock()}
+    await in_transaction(desk.store._engine, lambda connection: limit_sets.add(connection, limit_set, **told))
+
+
+async def held_and_approved(desk: Desk) -> Handle:
+    await _limited(desk, approval_above_notional="1")
+    desk.venue.on_submit = scripts.fills_at_once
+    _, handle = await desk.place()
+    await handle.execute_update(OrderWorkflow.approve, DecideHeld(by="jo", because="recorded"))
+    return handle
+
+
+async def held_and_denied_at_approval(desk: Desk) -> Handle:
+    await _limited(desk, approval_above_notional="1")
+    _, handle = await desk.place()
+    await _limited(desk, approval_above_notional="1", max_order_notional="9")
+    await handle.execute_update(OrderWorkflow.approve, DecideHeld(by="jo", because="recorded"))
+    return handle
+
+
+async def held_and_rejected(desk: Desk) -> Handle:
+    await _limited(desk, approval_above_notional="1")
+    _, handle = await desk.place()
+    await handle.execute_update(OrderWorkflow.reject, DecideHeld(by="jo", because="recorded"))
+    return handle
+
+
+async def held_and_expired(desk: Desk) -> Handle:
+    await _limited(desk, approval_above_notional="1", approval_expires_s=2)
+    return (await desk.place())[1]
+
+
+async def held_and_canceled(desk: Desk) -> Handle:
+    await _limited(desk, approval_above_notional="1")
+    _, handle = await desk.place()
+    await handle.execute_update(OrderWorkflow.request_cancel, CancelOrder(requested_by="recorder"))
+    return handle
+
+
+async def held_and_adopted(desk: Desk) -> Handle:
+    await _limited(desk, approval_above_notional="1")
+    view, handle = await desk.place()
+    await handle.terminate("the recorder takes it away")
+    order = await desk.store.order(desk.account, view.order_id)
+    start = OrderInput(request=make_request("key", account=desk.account), adopt=order)
+    adopted = await desk.client.start_workflow(OrderWorkflow.run, start, id=f"{handle.id}-adopted", task_queue="orders")
+    desk.venue.on_submit = scripts.fills_at_once
+    await adopted.execute_update(OrderWorkflow.approve, DecideHeld(by="jo", because="recorded"))
+    return adopted
+
+
+async def unavailable_and_asked_again_until_canceled(desk: Desk) -> Handle:
+    await _limited(desk, max_price_deviation="0.05")
+    desk.venue.on_submit = scripts.fills_at_once
+    placing = asyncio.create_task(desk.place())
+    handle = desk.client.get_workflow_handle_for(
+        OrderWorkflow.run, order_workflow_id(desk.account, derive_order_id(desk.account, "key"))
+    )
+    async with asyncio.timeout(30):
+        while await _activities(handle) < 6:  # asked for the third time: the market was looked at again before
+            await asyncio.sleep(0.1)
+    await handle.signal(OrderWorkflow.cancel, CancelOrder(requested_by="recorder"))
+    return (await placing)[1]
+
+
+async def _activities(handle: Handle) -> int:
+    try:
+        history = await handle.fetch_history()
+    except RPCError:
+        return 0  # not started yet
+    return sum(event.HasField("activity_task_scheduled_event_attributes") for event in history.events)
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     market_filled,
     limit_filled_in_parts,
@@ -246,4 +328,11 @@ SCENARIOS: tuple[Scenario, ...] = (
     amended_and_filled,
     amendment_refused,
     adopted_from_the_ledger,
+    held_and_approved,
+    held_and_denied_at_approval,
+    held_and_rejected,
+    held_and_expired,
+    held_and_canceled,
+    held_and_adopted,
+    unavailable_and_asked_again_until_canceled,
 )
