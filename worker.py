@@ -90,7 +90,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         client = await _once_there(stop, lambda: connect_with(settings, identity=identity, sandboxed=False))
         since = await _once_there(stop, SqlReconciliationStore(engine).ledger_time)
         venue = VenueActivities(SqlOrderStore(engine), exchanges=exchanges, identity=identity, clock=clock)
-        kill = _kill_activities(client, engine, venue)
+        kill = _kill_activities(client, settings, engine, venue)
         await stack.enter_async_context(_orders_worker(client, settings, engine, identity, kill, since=since))
         steps = _venue_steps(client, settings, engine, exchanges, venue, kill)
         for worker in _venue_workers(client, settings, tuple(exchanges), identity, steps):
@@ -113,7 +113,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         log.info("worker_stopping", extra={"identity": identity})
 
 
-def _kill_activities(client: Client, engine: AsyncEngine, venue: VenueActivities) -> KillActivities:
+def _kill_activities(client: Client, settings: Settings, engine: AsyncEngine, venue: VenueActivities) -> KillActivities:
     return KillActivities(
         SqlSweepStore(engine),
         switches=SqlSwitches(engine),
@@ -121,6 +121,7 @@ def _kill_activities(client: Client, engine: AsyncEngine, venue: VenueActivities
         cancel=venue.cancel,
         notifier=TemporalNotifier(client),
         placer=TemporalOrderPlacer(client),
+        modes={account: terms.mode for account, terms in settings.terms().items()},
         new_id=lambda: order_id_from_bytes(secrets.token_bytes(8)),
         clock=clock,
     )

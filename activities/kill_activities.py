@@ -5,7 +5,7 @@ What rests is then canceled at the venue at once, past the workflows: they hear 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -19,7 +19,7 @@ from domain.kill import FLATTEN_TRIES, Closing, Condemned, Engaged, KillSwitch, 
 from domain.lifecycle import OrderStatus
 from domain.limits import ScopeKind, scope_name
 from domain.numbers import plain
-from domain.order import Order, OrderRequest, OrderSide, OrderTicket, OrderType
+from domain.order import Order, OrderRequest, OrderSide, OrderTicket, OrderType, TradingMode
 from domain.ports import BalanceSheet, Notice, OrderNotifier, OrderReader, Position
 
 AT_ONCE: Final = 16
@@ -37,6 +37,8 @@ class KillActivities:
     ----------
     cancel
         Records the wish, asks the venue to cancel, and looks: `VenueActivities.cancel`.
+    modes
+        The mode of each account: a position of another mode is not closed, for its orders would use other money.
     new_id
         Makes a random order id.
     """
@@ -50,6 +52,7 @@ class KillActivities:
         cancel: Callable[[CancelCall], Awaitable[Order]],
         notifier: OrderNotifier,
         placer: OrderPlacer,
+        modes: Mapping[str, TradingMode],
         new_id: Callable[[], str],
         clock: Callable[[], datetime],
     ) -> None:
@@ -59,6 +62,7 @@ class KillActivities:
         self._cancel = cancel
         self._notifier = notifier
         self._placer = placer
+        self._modes = modes
         self._new_id = new_id
         self._clock = clock
 
@@ -139,7 +143,7 @@ class KillActivities:
         return [
             position
             for position in await self._reader.positions(account)
-            if position.amount != 0 and _in_scope(position, switch.scope)
+            if position.amount != 0 and position.mode is self._modes.get(account) and _in_scope(position, switch.scope)
         ]
 
     def _closing(

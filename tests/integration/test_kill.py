@@ -7,6 +7,7 @@ import sys
 import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
@@ -108,14 +109,14 @@ async def test_switch_denies_until_it_is_lifted_in_two_steps(floor: Floor) -> No
         assert (await floor.rest.post("/risk/kill/lift", json=body)).json()["code"] == code
     await lift(floor, "strategy:momentum")
     assert (await floor.rest.get("/risk/kill")).json() == []
-    assert (await floor.place("goes again", **LIMIT, strategy="momentum"))["lifecycle"] == "ACCEPTED"
+    assert (await floor.place("goes-again", **LIMIT, strategy="momentum"))["lifecycle"] == "ACCEPTED"
     assert (await events(floor))[:3] == [
         ("LIFTED", "strategy:momentum"), ("LIFT_ASKED", "strategy:momentum"), ("ENGAGED", "strategy:momentum"),
     ]  # fmt: skip
 
 
 async def test_switch_that_cancels_leaves_nothing_of_its_scope_at_the_venue(floor: Floor) -> None:
-    mine = [await floor.place(f"mine {number}", **LIMIT, strategy="momentum") for number in range(5)]
+    mine = [await floor.place(f"mine-{number}", **LIMIT, strategy="momentum") for number in range(5)]
     other = await floor.place("other", **LIMIT, strategy="carry")
     await engage(floor, "strategy:momentum", cancel_orders=True)
     ended = [await floor.until_final(order["id"], WITHIN_S) for order in mine]
@@ -144,11 +145,11 @@ async def test_order_in_doubt_keeps_the_wish_and_is_canceled_once_it_is_known(fl
 
 
 async def test_positions_are_closed_by_orders_that_pass_the_switch(floor: Floor) -> None:
-    await floor.place("bought", amount=0.05)
+    await floor.place("bought", amount=Decimal("0.05"))
     held = next(each for each in (await floor.rest.get("/positions/binanceus")).json() if each["amount"])
     assert held["symbol"] == "BTC/USDT"
     await engage(floor, ACCOUNT_SCOPE, flatten=True)
-    assert (await floor.place("too late", **LIMIT))["lifecycle"] == "DENIED"
+    assert (await floor.place("too-late", **LIMIT))["lifecycle"] == "DENIED"
     flattened = await until_event(floor, "FLATTENED", ACCOUNT_SCOPE)
     assert flattened["why"] == "positions are closed", flattened
     assert [each for each in (await floor.rest.get("/positions/binanceus")).json() if each["amount"]] == []
@@ -190,8 +191,8 @@ async def test_silent_agents_orders_are_canceled_until_it_beats_again(floor: Flo
     scope = {"scope": "strategy:agent"}
     armed = await floor.rest.post("/risk/deadman", json={**scope, "timeout_s": 2})
     assert armed.status_code == 200, armed.text
-    order = await floor.place("of the agent", **LIMIT, strategy="agent")
-    other = await floor.place("of another", **LIMIT, strategy="carry")
+    order = await floor.place("of-the-agent", **LIMIT, strategy="agent")
+    other = await floor.place("of-another", **LIMIT, strategy="carry")
     until = time.monotonic() + 4
     while time.monotonic() < until:
         assert (await floor.rest.post("/risk/deadman/beat", json=scope)).json()["fired_at"] is None
@@ -203,7 +204,7 @@ async def test_silent_agents_orders_are_canceled_until_it_beats_again(floor: Flo
     [fired] = [each for each in (await floor.rest.get("/risk/deadman")).json() if each["scope"] == "strategy:agent"]
     assert fired["fired_at"] is not None
     assert (await floor.rest.post("/risk/deadman/beat", json=scope)).json()["fired_at"] is None
-    again = await floor.place("of the agent again", **LIMIT, strategy="agent")
+    again = await floor.place("of-the-agent-again", **LIMIT, strategy="agent")
     assert again["lifecycle"] == "ACCEPTED"
     assert ("DEADMAN_FIRED", "strategy:agent") in await events(floor)
 

@@ -25,17 +25,23 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Plugin, Worker
 
 from activities.approval_activities import ApprovalActivities
+from activities.kill_activities import KillActivities
 from activities.ledger_activities import LedgerActivities
 from activities.resolve_activities import ResolveActivities
 from activities.venue_activities import VenueActivities
-from domain.identifiers import ORDERS_QUEUE, order_workflow_id, venue_queue
+from domain.identifiers import ORDERS_QUEUE, order_id_from_bytes, order_workflow_id, venue_queue
 from domain.order import Order, OrderRequest
 from domain.reports import Balance
+from starter.kill import TemporalOrderPlacer
+from starter.notifications import TemporalNotifier
 from storage.approvals import SqlApprovalStore
+from storage.kill_sweeps import SqlSweepStore, SqlSwitches
+from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
 from tests.factories import Decimal, make_request, make_terms
 from tests.workflow.scripted_exchange import ScriptedExchange
 from workflows import search_attributes
+from workflows.kill_sweep import AccountSweepWorkflow
 from workflows.messages import OrderInput, OrderResult, OrderView, PlaceOrder
 from workflows.order_workflow import OrderWorkflow
 from workflows.temporal_plugin import volex_plugin
@@ -193,10 +199,21 @@ async def open_desk(
     at_venue = VenueActivities(store, exchanges={account: venue}, identity="test", clock=clock)
     resolving = ResolveActivities(store, exchanges={account: venue}, clock=clock)
     held = ApprovalActivities(SqlApprovalStore(store._engine), terms=ledger._terms, clock=clock)
+    kill = KillActivities(
+        SqlSweepStore(store._engine),
+        switches=SqlSwitches(store._engine),
+        reader=SqlOrderReader(store._engine),
+        cancel=at_venue.cancel,
+        notifier=TemporalNotifier(client),
+        placer=TemporalOrderPlacer(client),
+        modes={account: make_terms(account).mode},
+        new_id=lambda: order_id_from_bytes(uuid4().bytes),
+        clock=clock,
+    )
     orders = Worker(
         client,
         task_queue=ORDERS_QUEUE,
-        workflows=[OrderWorkflow],
+        workflows=[OrderWorkflow, AccountSweepWorkflow],
         activities=[
             ledger.risk_check,
             ledger.risk_check_again,
@@ -212,11 +229,7 @@ async def open_desk(
         max_cached_workflows=0,
         plugins=plugins,
     )
-    queue = Worker(
-        client,
-        task_queue=venue_queue(account),
-        activities=[at_venue.validate, at_venue.submit, at_venue.look_up, at_venue.cancel, resolving.resolve],
-        plugins=plugins,
-    )
+    steps = [at_venue.validate, at_venue.submit, at_venue.look_up, at_venue.cancel, resolving.resolve]
+    queue = Worker(client, task_queue=venue_queue(account), activities=[*steps, kill.sweep_account], plugins=plugins)
     async with orders, queue:
         yield Desk(client=client, account=account, venue=venue, store=store, clock=clock)
