@@ -29,7 +29,7 @@ async def report(
     for. An answer that breaks off is no record: a client must read it to the closing bracket.
     """
     pages = _pages(context, kind, account, mode or context.settings.mode_of(account), year, method)
-    first = await anext(pages, ())  # a ledger that does not answer is told by a status, before anything is sent
+    first = await anext(pages, None)  # a ledger that does not answer is told by a status, before anything is sent
     return StreamingResponse(_array(first, pages), media_type="application/json")
 
 
@@ -50,10 +50,10 @@ async def _pages(
             yield [fill_row(fill) if kind is RecordKind.FILLS else fee_row(fill) for fill in fills]
 
 
-async def _array(first: Sequence[Row], pages: AsyncIterator[Sequence[Row]]) -> AsyncIterator[bytes]:
+async def _array(first: Sequence[Row] | None, pages: AsyncIterator[Sequence[Row]]) -> AsyncIterator[bytes]:
     """Write the pages as they come, a page at a time."""
     before = b"[\n"
-    page: Sequence[Row] | None = first
+    page = first
     while page is not None:
         if page:
             yield before + b",\n".join(write_json(row) for row in page)
