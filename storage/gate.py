@@ -135,7 +135,7 @@ async def figures(
     peaks = {row.scope: row.peak_profit for row in locked.values()}
     told = []
     for scope, own in limits.items():
-        realized = await losses(connection, own, rows[scope], held[scope], now)
+        realized = await realized_of(connection, own, rows[scope], held[scope], now)
         told.append(
             ScopeFigures(
                 scope=scope,
@@ -268,7 +268,7 @@ async def _earlier(
     return found
 
 
-async def losses(
+async def realized_of(
     connection: AsyncConnection, limits: Limits, row: str, held: Sequence[SymbolExposure], now: datetime
 ) -> Mapping[str, Decimal]:
     """Return what the scope realized today and ever, in the risk currency, where a limit asks for it."""
