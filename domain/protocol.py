@@ -182,7 +182,7 @@ def remembered(told: Order, found: Order | None, *, now: datetime) -> Order | No
     """
     if found is not None and found.seq >= told.seq:
         return None
-    if told.cum_qty == 0 and (told.is_final or told.status is OrderStatus.INITIALIZED):
+    if told.cum_qty == 0 and (told.is_final or told.status in (OrderStatus.INITIALIZED, OrderStatus.HELD)):
         return told
     traded = found if found is not None else told.model_copy(update=_NOTHING_TRADED)
     figures = {name: getattr(traded, name) for name in _NOTHING_TRADED}

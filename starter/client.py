@@ -163,8 +163,8 @@ class ExecutionClient(OrderChanging):
             raise to_domain_error(error) from error
         except (TimeoutError, EngineUnavailable, RPCError):
             return await self._last_known(request)
-        if view.order is not None and view.order.status is OrderStatus.IN_DOUBT:
-            # The recorded answer of a repeated request would stay in doubt for ever; the order does not.
+        if view.order is not None and view.order.status in (OrderStatus.IN_DOUBT, OrderStatus.HELD):
+            # The recorded answer of a repeated request would stay in doubt, or held, for ever; the order does not.
             return await self._last_known(request)
         return view
 

@@ -48,7 +48,7 @@ class SqlApprovalStore:
 
         async def work(connection: AsyncConnection) -> Asked:
             order = await order_rows.load(connection, account, order_id)
-            fresh = await _put_on_record(connection, order)
+            fresh = await put_on_record(connection, order)
             return Asked(order=order, approval=await _find(connection, order), fresh=fresh)
 
         return await in_transaction(self._engine, work)
@@ -69,7 +69,7 @@ class SqlApprovalStore:
             order = await order_rows.load(connection, account, order_id)
             if order.status is not OrderStatus.HELD:
                 return words.known_before(order)
-            await _put_on_record(connection, order)
+            await put_on_record(connection, order)
             approval = await _find(connection, order)
             assert approval is not None, "it was just put on record"
             _refuse(order, approval, word)
@@ -95,7 +95,7 @@ class SqlApprovalStore:
             order = await order_rows.load(connection, account, order_id)
             if order.status is not OrderStatus.HELD:
                 return words.known_before(order)
-            await _put_on_record(connection, order)
+            await put_on_record(connection, order)
             event = OrderEvent(
                 event_type=OrderEventType.DENIED,
                 ts_event=now,
@@ -117,7 +117,7 @@ class SqlApprovalStore:
             order = await order_rows.load(connection, account, order_id)
             if order.status is not OrderStatus.HELD:
                 return order
-            await _put_on_record(connection, order)
+            await put_on_record(connection, order)
             canceled = event_type is OrderEventType.CANCELED
             ending = ApprovalEnding.CANCELED if canceled else ApprovalEnding.EXPIRED
             event = OrderEvent(event_type=event_type, ts_event=now, reason=reason)
@@ -143,7 +143,7 @@ class SqlApprovalStore:
         return await in_transaction(self._engine, read)
 
 
-async def _put_on_record(connection: AsyncConnection, order: Order) -> bool:
+async def put_on_record(connection: AsyncConnection, order: Order) -> bool:
     """Write the approval of a held order unless it is there; a ledger that lost it gets it back from the order."""
     if order.status is not OrderStatus.HELD:
         return False
@@ -309,4 +309,4 @@ def _approval(row: Row[Any]) -> Approval:
     )
 
 
-__all__ = ["SqlApprovalStore"]
+__all__ = ["SqlApprovalStore", "put_on_record"]

@@ -18,12 +18,13 @@ from domain.instrument import deny
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.order import Order
 from domain.protocol import AttemptState, next_submission, remembered
-from storage import cases, continuity, exposures, holdings, order_rows
+from storage import approvals, cases, continuity, exposures, holdings, order_rows
 from storage.database import in_transaction
 from storage.tables import attempts, balances, order_events, orders
 
 _FACT_OF = {
     OrderStatus.INITIALIZED: OrderEventType.ADMITTED,
+    OrderStatus.HELD: OrderEventType.HELD,
     OrderStatus.DENIED: OrderEventType.DENIED,
     OrderStatus.REJECTED: OrderEventType.REJECTED,
     OrderStatus.CANCELED: OrderEventType.CANCELED,
@@ -97,6 +98,7 @@ async def _restore(connection: AsyncConnection, told: Order, now: datetime) -> b
         await _journal(connection, restored, number, state, now)
     await holdings.restore_reservation(connection, restored)
     await exposures.rework(connection, restored, now=now)
+    await approvals.put_on_record(connection, restored)
     return True
 
 

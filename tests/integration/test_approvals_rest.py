@@ -112,6 +112,8 @@ async def test_order_above_the_threshold_waits_and_is_placed_once_when_another_p
     assert (approved.status_code, told["decision"], told["status"]) == (200, "approved", "open"), told
     again = await decide(floor, order, "approve")
     assert (again.status_code, again.json()["code"]) == (409, "ORDER_NOT_HELD")
+    repeated = await floor.rest.post("/orders", json=body, headers={"Idempotency-Key": "large"})
+    assert (repeated.status_code, repeated.json()["status"]) == (201, "open")
     assert await floor.requests(prefix=order["id"]) == 1
     (decided,) = await approvals(floor, status="decided")
     assert (decided["decision"], decided["decided_by"], decided["because"]) == ("approved", "jo", "within the plan")

@@ -17,6 +17,7 @@ from domain.reports import Ticker
 from domain.risk import Answer
 from storage.approvals import SqlApprovalStore
 from storage.order_reader import SqlOrderReader
+from storage.restoring import SqlLedgerRepairStore
 from tests.factories import NOW, make_request, make_terms, make_validated
 from tests.integration.storage.conftest import ACCOUNT, Life, Rows
 
@@ -254,6 +255,23 @@ async def test_end_without_a_word_ends_held_orders_only(desk: Desk, rows: Rows) 
         ACCOUNT, other.order_id, event_type=OrderEventType.EXPIRED, reason=why, now=LATE
     )
     assert same == admitted
+
+
+async def test_held_order_that_the_ledger_lost_is_held_again_and_never_in_doubt(
+    desk: Desk, engine: AsyncEngine, rows: Rows
+) -> None:
+    await desk.life.fund(USDT="1000")
+    _, order = await desk.hold()
+    forgotten = make_request("forgotten")
+    told = order.model_copy(update={"order_id": forgotten.order_id, "idempotency_key": "forgotten"})
+    assert await SqlLedgerRepairStore(engine).restore(told, now=SOON)
+    found = (await desk.approvals.ask(ACCOUNT, forgotten.order_id)).order
+    assert (found.status, found.seq) == (OrderStatus.HELD, told.seq)
+    assert {approval.order_id for approval in await desk.listed(is_open=True)} == {order.order_id, told.order_id}
+    assert (await rows(RESERVED))[0].reserved == 20
+    assert (await desk.approve(forgotten)).decision is ApprovalEnding.APPROVED
+    assert (await rows(RESERVED))[0].reserved == 20
+    assert await rows(WORKING) == [(Decimal("0.2"), 20, 2)]
 
 
 async def test_approval_that_the_ledger_lost_is_written_again_from_the_order(desk: Desk, engine: AsyncEngine) -> None:
