@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 
-from pydantic import AwareDatetime
 from sqlalchemy import Row, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.limits import LimitSet
-from domain.order import Frozen
+from domain.risk_desk import LimitVersion
 from storage.database import in_transaction
 from storage.risk_tables import limit_sets
 
@@ -22,18 +21,6 @@ _OF_FILE = (
     select(limit_sets.c.digest).where(limit_sets.c.digest.is_not(None)).order_by(limit_sets.c.version.desc()).limit(1)
 )
 _ONE_AT_A_TIME = text("LOCK TABLE limit_sets IN SHARE ROW EXCLUSIVE MODE")
-
-
-class LimitVersion(Frozen):
-    """One set of limits as it stands in the ledger."""
-
-    version: int
-    limits: LimitSet
-    source: str
-    """`file` or `operator`."""
-    changed_by: str
-    because: str
-    changed_at: AwareDatetime
 
 
 @lru_cache(maxsize=16)
@@ -45,6 +32,12 @@ def parsed(document: str | None) -> LimitSet:
 async def current(connection: AsyncConnection) -> LimitSet:
     """Return the limits that hold."""
     return parsed((await connection.execute(NEWEST)).scalar_one_or_none())
+
+
+async def newest(connection: AsyncConnection) -> LimitVersion | None:
+    """Return the version that holds; `None` when there is none."""
+    found = await versions(connection, limit=1, before=None)
+    return found[0] if found else None
 
 
 async def add(
