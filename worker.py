@@ -118,6 +118,7 @@ def _kill_activities(client: Client, settings: Settings, engine: AsyncEngine, ve
         SqlSweepStore(engine),
         switches=SqlSwitches(engine),
         reader=SqlOrderReader(engine),
+        ask_to_cancel=venue.ask_to_cancel,
         cancel=venue.cancel,
         notifier=TemporalNotifier(client),
         placer=TemporalOrderPlacer(client),

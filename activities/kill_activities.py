@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.calls import CancelCall, EngageCall, SweepCall, Swept
 from activities.failures import in_activity
+from domain.errors import ExecutionError
 from domain.kill import FLATTEN_TRIES, Closing, Condemned, Engaged, KillSwitch, OrderPlacer, SweepStore, Switch
 from domain.lifecycle import OrderStatus
 from domain.limits import ScopeKind, scope_name
@@ -24,8 +25,10 @@ from domain.ports import BalanceSheet, Notice, OrderNotifier, OrderReader, Posit
 
 AT_ONCE: Final = 16
 """Orders that are canceled at the same time."""
-LOOK_AGAIN_S: Final = 0.25
-"""Pause between two looks at what is left."""
+ROUND_PAUSE_S: Final = 0.25
+"""Pause between two looks in the ledger at what is left."""
+LOOK_AFTER: Final = timedelta(seconds=1)
+"""An order that is still not known to be gone after this is canceled again, and looked at; the feed looks too."""
 STRETCH: Final = timedelta(minutes=10)
 """One activity sweeps for this long at most, and returns; its workflow goes on."""
 
@@ -35,8 +38,10 @@ class KillActivities:
 
     Parameters
     ----------
+    ask_to_cancel
+        Records the wish and asks the venue to cancel: `VenueActivities.ask_to_cancel`.
     cancel
-        Records the wish, asks the venue to cancel, and looks: `VenueActivities.cancel`.
+        Does the same, and looks what became of it: `VenueActivities.cancel`.
     modes
         The mode of each account: a position of another mode is not closed, for its orders would use other money.
     new_id
@@ -49,6 +54,7 @@ class KillActivities:
         *,
         switches: KillSwitch,
         reader: OrderReader,
+        ask_to_cancel: Callable[[CancelCall], Awaitable[Order]],
         cancel: Callable[[CancelCall], Awaitable[Order]],
         notifier: OrderNotifier,
         placer: OrderPlacer,
@@ -59,6 +65,7 @@ class KillActivities:
         self._sweeps = sweeps
         self._switches = switches
         self._reader = reader
+        self._ask_to_cancel = ask_to_cancel
         self._cancel = cancel
         self._notifier = notifier
         self._placer = placer
@@ -78,33 +85,39 @@ class KillActivities:
     async def sweep_account(self, call: SweepCall) -> Swept:
         """Cancel what the switches cancel until nothing of it rests, then close what they close."""
         async with in_activity():
-            until, tried = self._clock() + STRETCH, set[str]()
+            until, asked_at = self._clock() + STRETCH, dict[str, datetime]()
             while self._clock() < until and not activity.is_worker_shutdown():
                 condemned = await self._sweeps.condemned(call.account)
                 if condemned:
-                    await self._cancel_all(condemned, tried)
+                    await self._cancel_all(condemned, asked_at)
                 else:
                     await self._sweeps.record_swept(call.account)
                     if await self._flatten(call.account):
-                        return Swept(account=call.account, canceled=len(tried), done=True)
-                await asyncio.sleep(LOOK_AGAIN_S)
-            return Swept(account=call.account, canceled=len(tried), done=False)
+                        return Swept(account=call.account, canceled=len(asked_at), done=True)
+                await asyncio.sleep(ROUND_PAUSE_S)
+            return Swept(account=call.account, canceled=len(asked_at), done=False)
 
-    async def _cancel_all(self, condemned: Sequence[Condemned], tried: set[str]) -> None:
+    async def _cancel_all(self, condemned: Sequence[Condemned], asked_at: dict[str, datetime]) -> None:
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(each: Condemned) -> None:
-            account, order_id = each.order.account, each.order.order_id
+            order_id, before = each.order.order_id, asked_at.get(each.order.order_id)
+            if before is not None and self._clock() - before < LOOK_AFTER:
+                return
+            call = CancelCall(account=each.order.account, order_id=order_id, reason=each.reason())
             async with gate:
+                asked_at[order_id] = self._clock()
                 try:
-                    order = await self._cancel(CancelCall(account=account, order_id=order_id, reason=each.reason()))
-                except ApplicationError as error:  # the venue or the ledger; the next round asks again
-                    activity.logger.warning("sweep_failed", extra={"order_id": order_id, "code": error.type})
+                    if before is None:
+                        await self._ask_to_cancel(call)
+                        return
+                    order = await self._cancel(call)
+                except (ApplicationError, ExecutionError) as error:  # the next round asks again
+                    activity.logger.warning("sweep_failed", extra={"order_id": order_id, "text": str(error)})
                     return
-                if order_id in tried and not order.is_final:
-                    # Its workflow shall go on canceling when nobody sweeps any more.
-                    await self._notifier.notify(Notice(order=order))
-            tried.add(order_id)
+            if not order.is_final:
+                # Its workflow shall go on canceling when nobody sweeps any more.
+                await self._notifier.notify(Notice(order=order))
 
         await asyncio.gather(*(one(each) for each in condemned))
 

@@ -90,24 +90,32 @@ class VenueActivities:
         A refused, lost or late cancel says nothing: the order's state comes from looking alone.
         """
         async with in_activity():
-            if call.reason is not None:
-                order = await self._store.request_cancel(
-                    call.account, call.order_id, reason=call.reason, now=self._clock()
-                )
-            else:
-                order = await self._store.order(call.account, call.order_id)
-            attempt = await self._store.current_attempt(call.account, call.order_id)
-            if order.status is not OrderStatus.PENDING_CANCEL or attempt is None:
-                return order
-            try:
-                with metrics.venue_request(call.account, "cancel"):
-                    hint = await self._exchange(call.account).cancel(_ref(order, attempt))
-            except VenueError as error:
-                activity.logger.info("cancel_unanswered", extra={"order_id": call.order_id, "code": error.code})
-            else:
-                if hint is not None:
-                    activity.logger.info("cancel_refused", extra={"order_id": call.order_id, "code": hint.code})
-            return await self._look(order, attempt)
+            order, attempt = await self._ask_to_cancel(call)
+            return await self._look(order, attempt) if attempt is not None else order
+
+    async def ask_to_cancel(self, call: CancelCall) -> Order:
+        """Do the same without looking: for who cancels many at once, and looks at them afterwards."""
+        order, _ = await self._ask_to_cancel(call)
+        return order
+
+    async def _ask_to_cancel(self, call: CancelCall) -> tuple[Order, Attempt | None]:
+        """Return the order, and its attempt if the venue was asked to cancel it."""
+        if call.reason is not None:
+            order = await self._store.request_cancel(call.account, call.order_id, reason=call.reason, now=self._clock())
+        else:
+            order = await self._store.order(call.account, call.order_id)
+        attempt = await self._store.current_attempt(call.account, call.order_id)
+        if order.status is not OrderStatus.PENDING_CANCEL or attempt is None:
+            return order, None
+        try:
+            with metrics.venue_request(call.account, "cancel"):
+                hint = await self._exchange(call.account).cancel(_ref(order, attempt))
+        except VenueError as error:
+            activity.logger.info("cancel_unanswered", extra={"order_id": call.order_id, "code": error.code})
+        else:
+            if hint is not None:
+                activity.logger.info("cancel_refused", extra={"order_id": call.order_id, "code": hint.code})
+        return order, attempt
 
     async def _give_up_unsent_or_doubt(self, attempt: Attempt) -> Order:
         """Take back an attempt that another run opened; if its bytes may have left, it is in doubt."""

@@ -13,7 +13,9 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from domain.identifiers import derive_order_id
 from tests.faults.floor import Floor, figures, open_floor
+from tests.faults.test_fencing import HELD, HOLDS
 
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
 ORDERS_PER_S = 50
@@ -97,9 +99,15 @@ async def test_nothing_reaches_the_venue_from_the_answer_on_and_what_rests_is_go
         await asyncio.sleep(AFTER_S)
         placed = await load.stop()
     await assert_none_after(floor, answered_at)
+    wishes = await floor.database.fetchrow(
+        "SELECT min(recorded_at) AS first, max(recorded_at) AS last, count(*) AS wishes FROM order_events"
+        " WHERE event_type = 'CANCEL_REQUESTED'"
+    )
     figures(
         "kill switch under load",
         {
+            "first_cancel_after_s": round(wishes["first"].timestamp() - asked_at, 3),
+            "last_cancel_after_s": round(wishes["last"].timestamp() - asked_at, 3),
             "orders_asked_for": len(placed),
             "posts_per_s_before": sum(1 for entry in sent if entry["time_ms"] > (asked_at - 1) * 1000),
             "answered_after_s": round(answered_at - asked_at, 3),
@@ -116,25 +124,43 @@ async def test_nothing_reaches_the_venue_from_the_answer_on_and_what_rests_is_go
     await floor.assert_the_books_close()
 
 
-async def test_worker_that_is_stopped_after_its_last_look_sends_nothing_after_the_answer(floor: Floor) -> None:
-    """Stopped for three seconds in the middle of sending: longer than its heartbeats, shorter than the gate."""
-    async with Load(floor) as load:
-        await until_rest(floor, 5)
-        workers = [pid for name in ("worker", "worker-2") if (pid := floor.stack.part(name).pid) is not None]
-        assert len(workers) == 2
+@pytest.mark.parametrize(("stopped_s", "sent"), [(1.5, 1), (6.5, 0)])
+async def test_worker_that_is_stopped_between_its_last_look_and_the_send_sends_before_the_answer_or_never(
+    floor: Floor, stopped_s: float, sent: int
+) -> None:
+    """It wakes in time, and the answer has waited for it; or it wakes too late, and its gate is shut."""
+    await floor.database.execute(HOLDS)
+    key = f"stopped-{sent}"
+    order_id = derive_order_id("binanceus", key)
+    await floor.database.execute("INSERT INTO held VALUES ($1, 'before the send', 1)", order_id)
+    await floor.database.execute("SELECT pg_advisory_lock(1)")
+    placing = asyncio.create_task(floor.place(key, **RESTING))
+    workers = [pid for name in ("worker", "worker-2") if (pid := floor.stack.part(name).pid) is not None]
+    try:
+        async with asyncio.timeout(4.5):  # the ledger ends a wait for a lock after 5 s
+            while not await floor.database.fetchval(HELD):
+                await asyncio.sleep(0.02)
         for pid in workers:
             os.kill(pid, signal.SIGSTOP)
-        try:
-            pulling = asyncio.create_task(pulled(floor))
-            await asyncio.sleep(3)
-        finally:
-            for pid in workers:
-                os.kill(pid, signal.SIGCONT)
-        told, answered_at = await asyncio.wait_for(pulling, 30)
-        await asyncio.sleep(AFTER_S)
-        await load.stop()
+        await floor.database.execute("SELECT pg_advisory_unlock_all()")
+        async with asyncio.timeout(PATIENCE_S):
+            while not await floor.database.fetchval("SELECT count(*) FROM attempts WHERE state = 'LEFT'"):
+                await asyncio.sleep(0.01)
+        asked_at = time.time()
+        pulling = asyncio.create_task(pulled(floor))
+        await asyncio.sleep(stopped_s)
+        assert pulling.done() is not bool(sent), "it answers when the worker has sent, or can send no more"
+    finally:
+        await floor.database.execute("SELECT pg_advisory_unlock_all()")
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+    told, answered_at = await asyncio.wait_for(pulling, PATIENCE_S)
+    await asyncio.sleep(AFTER_S)
     await assert_none_after(floor, answered_at)
-    figures("kill switch with stopped workers", told)
+    mine = [entry for entry in await posts(floor) if entry["newClientOrderId"] == order_id]
+    assert (told["in_flight"], told["unanswered"], len(mine)) == (1, 1 - sent, sent)
+    figures("kill switch and a stopped worker", {"stopped_s": stopped_s, "answered_after_s": answered_at - asked_at})
+    placing.cancel()
 
 
 async def until_rest(floor: Floor, count: int) -> None:

@@ -203,6 +203,7 @@ async def open_desk(
         SqlSweepStore(store._engine),
         switches=SqlSwitches(store._engine),
         reader=SqlOrderReader(store._engine),
+        ask_to_cancel=at_venue.ask_to_cancel,
         cancel=at_venue.cancel,
         notifier=TemporalNotifier(client),
         placer=TemporalOrderPlacer(client),
