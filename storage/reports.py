@@ -19,20 +19,25 @@ _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _FILLS: Final = text(
     """
-    SELECT f.account, f.symbol, f.venue_order_id, f.trade_id, f.order_id, f.last_qty, f.last_px, f.commission,
-        f.commission_asset, f.liquidity_side, f.ts_event, f.recorded_at, p.price AS price_of_fee,
-        o.document->'ticket'->>'side' AS side, o.document->>'requested_by' AS requested_by,
+    WITH page AS MATERIALIZED (
+        SELECT * FROM fills
+        WHERE account = :account AND symbol = :symbol AND ts_event >= :at AND ts_event < :until
+          AND (ts_event > :at OR (length(trade_id), trade_id, venue_order_id)
+            > (:length ::integer, :trade_id ::text, :venue_order_id ::text))
+        ORDER BY ts_event, length(trade_id), trade_id, venue_order_id LIMIT :limit
+    )
+    SELECT f.*, p.price AS price_of_fee,
+        o.document->>'mode' AS mode, o.document->'ticket'->>'side' AS side, o.document->>'requested_by' AS requested_by,
         o.document->'ticket'->>'strategy' AS strategy, o.document->'ticket'->>'client_reference' AS client_reference
-    FROM fills f
+    FROM page f
     JOIN orders o ON o.account = f.account AND o.order_id = f.order_id
     LEFT JOIN fee_prices p ON p.account = f.account AND p.symbol = f.symbol AND p.venue_order_id = f.venue_order_id
         AND p.trade_id = f.trade_id
-    WHERE f.account = :account AND o.document->>'mode' = :mode AND f.ts_event >= :since AND f.ts_event < :until
-      AND (f.symbol, f.ts_event, length(f.trade_id), f.trade_id, f.venue_order_id)
-        > (:symbol ::text, :at ::timestamptz, :length ::integer, :trade_id ::text, :venue_order_id ::text)
-    ORDER BY f.symbol, f.ts_event, length(f.trade_id), f.trade_id, f.venue_order_id LIMIT :limit
+    ORDER BY f.ts_event, length(f.trade_id), f.trade_id, f.venue_order_id
     """
 )
+"""The page is taken from the fills alone, by their index. Fills of another mode are part of it, and passed over."""
+_SYMBOLS: Final = text("SELECT DISTINCT symbol FROM fills WHERE account = :account ORDER BY symbol")
 _ORDERS: Final = text(
     """
     SELECT o.number, o.document::text AS document, a.decision, a.decided_by, a.decided_at, a.because,
@@ -61,15 +66,16 @@ class SqlRecordReader:
         self, account: str, mode: TradingMode, *, since: datetime | None, until: datetime
     ) -> AsyncIterator[Sequence[LedgerFill]]:
         """Yield the fills by symbol, then in the venue's time order."""
-        key: dict[str, Any] = {"symbol": "", "at": _FIRST, "length": 0, "trade_id": "", "venue_order_id": ""}
-        asked = {"account": account, "mode": mode, "since": since or _FIRST, "until": until, "limit": FILLS_A_PAGE}
-        while rows := await self._read(_FILLS, {**asked, **key}):
-            yield [_fill(row, mode) for row in rows]
-            if len(rows) < FILLS_A_PAGE:
-                return
-            last = rows[-1]._mapping
-            key = {name: last[name] for name in ("symbol", "trade_id", "venue_order_id")}
-            key |= {"at": last["ts_event"], "length": len(last["trade_id"])}
+        for row in await self._read(_SYMBOLS, {"account": account}):
+            key: dict[str, Any] = {"at": since or _FIRST, "length": 0, "trade_id": "", "venue_order_id": ""}
+            asked = {"account": account, "symbol": row.symbol, "until": until, "limit": FILLS_A_PAGE}
+            while rows := await self._read(_FILLS, {**asked, **key}):
+                yield [_fill(row, mode) for row in rows if row.mode == mode]
+                if len(rows) < FILLS_A_PAGE:
+                    break
+                last = rows[-1]._mapping
+                key = {"at": last["ts_event"], "length": len(last["trade_id"])}
+                key |= {name: last[name] for name in ("trade_id", "venue_order_id")}
 
     async def orders(
         self, account: str, mode: TradingMode, *, since: datetime, until: datetime
