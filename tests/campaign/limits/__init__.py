@@ -1,0 +1,1 @@
+"""The gate under attack: real worker processes, killed meanwhile, against limits of the real ledger."""
