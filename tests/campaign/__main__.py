@@ -3,6 +3,7 @@
 python -m tests.campaign simulate --seed 7 --lives 1000000 --minutes 20 --jobs 2
 python -m tests.campaign simulate --seed 7 --episode 12 --trace
 python -m tests.campaign mutants
+python -m tests.campaign limits --tickets 10000 --callers 64 --units 3217
 python -m tests.campaign report
 python -m tests.campaign all
 """
@@ -58,6 +59,12 @@ def _mutants(options: argparse.Namespace) -> int:
     return int(bool(report["survived"] or report["unbroken"]))
 
 
+def _limits(options: argparse.Namespace) -> int:
+    from tests.campaign.limits import command
+
+    return command.main(options)
+
+
 def _report(options: argparse.Namespace) -> int:
     from tests.campaign import report
 
@@ -79,8 +86,8 @@ def _all(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    parts = {name: commands.add_parser(name) for name in ("simulate", "mutants", "report", "all")}
-    for name in ("simulate", "mutants", "all"):
+    parts = {name: commands.add_parser(name) for name in ("simulate", "mutants", "limits", "report", "all")}
+    for name in ("simulate", "mutants", "limits", "all"):
         parts[name].add_argument("--seed", type=int, default=secrets.randbelow(10**9), help="fresh if left out")
         parts[name].add_argument("--save", action="store_true", help="write the figures to docs/campaign")
     for name in ("simulate", "all"):
@@ -90,13 +97,17 @@ def _parser() -> argparse.ArgumentParser:
     parts["simulate"].add_argument("--episode", type=int, help="run this one alone and show what went wrong")
     parts["simulate"].add_argument("--trace", action="store_true", help="with --episode: show every step")
     parts["mutants"].add_argument("--only", help="run the broken variants whose name holds this word")
+    parts["limits"].add_argument("--tickets", type=int, default=10_000, help="per limit, and as many over REST")
+    parts["limits"].add_argument("--callers", type=int, default=64)
+    parts["limits"].add_argument("--units", type=int, default=3217, help="tickets that each limit allows")
+    parts["limits"].add_argument("--only", help="attack the limits whose name holds this word; `rest`: the whole stack")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code is 0 when nothing was broken and no broken variant survived."""
     options = _parser().parse_args(arguments)
-    commands = {"simulate": _simulate, "mutants": _mutants, "report": _report, "all": _all}
+    commands = {"simulate": _simulate, "mutants": _mutants, "limits": _limits, "report": _report, "all": _all}
     return commands[options.command](options)
 
 
