@@ -43,6 +43,6 @@ class OriginRefused(RequestError):
 class WrongFields(InvalidRequest):
     """Fields are missing, superfluous or wrong; all of them are listed."""
 
-    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
+    def __init__(self, errors: Sequence[Mapping[str, object]]) -> None:
         super().__init__("; ".join(f"{error['field']}: {error['message']}" for error in errors)[:1000])
         self.errors = tuple(errors)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from api.context import Account, Context, Ctx, answer, json_body
 from api.errors import WrongFields
-from api.problems import problem, problem_response
+from api.problems import as_numbers, problem, problem_response
 from api.schemas import (
     AmendBody,
     OrderBody,
@@ -21,6 +21,7 @@ from api.schemas import (
     resolved_json,
 )
 from api.story import event_json, tell
+from domain.denials import DENIALS
 from domain.errors import (
     DecisionContradicted,
     NotAmendable,
@@ -109,7 +110,8 @@ async def _checked(body: OrderBody, context: Context) -> tuple[str, OrderTicket]
     # The deadline is the workflow's to judge: a repeated request must find its order also when that has passed.
     found = normalize(ticket, anywhere, now=_LONG_AGO)
     if isinstance(found, Reason):
-        raise WrongFields([{"field": _FIELDS.get(found.code, "body"), "code": found.code, "message": found.text}])
+        told = {"field": _FIELDS.get(found.code, "body"), "code": found.code, "message": found.text}
+        raise WrongFields([{**told, "numbers": as_numbers(found.numbers)}])
     return account, ticket
 
 
@@ -130,8 +132,10 @@ def _placed(order: Order) -> Response:
 
 def _refused(order: Order, headers: dict[str, str]) -> Response:
     reason = order.reason or Reason(code=order.status, text=f"the order is {order.status}")
-    lacked_data = reason.code.endswith("_UNAVAILABLE") or reason.code == "ACCOUNT_NOT_RECONCILED"
-    what_to_do = "Correct the order and place it again; a new order needs a new Idempotency-Key."
+    denial = DENIALS.get(reason.code)
+    lacked_data = denial.unavailable if denial is not None else reason.code.endswith("_UNAVAILABLE")
+    advice = denial.what_to_do if denial is not None else "Correct the order and place it again."
+    what_to_do = f"{advice} A new order needs a new Idempotency-Key."
     if lacked_data:
         headers = {**headers, "Retry-After": "1"}
         what_to_do = "Nothing was sent. Place it again, with a new Idempotency-Key, when what is named answers."

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from api.errors import BodyTooLarge, BodyUnreadable, HostRefused, OriginRefused, Unauthorized, WrongFields
 from api.numbers import write_json
+from domain.denials import DENIALS
 from domain.errors import (
     CaseClosed,
     CaseNotFound,
@@ -145,14 +146,17 @@ def near(word: str, known: Iterable[str]) -> list[str]:
 
 def wrong_fields(errors: Iterable[ErrorDetails] | Iterable[Any], *, known: Iterable[str] = ()) -> WrongFields:
     """Turn pydantic's findings into ours; an unknown field is told with the names near it."""
-    found = []
+    found: list[Mapping[str, object]] = []
     for error in errors:
         place = [str(part) for part in error["loc"] if part not in ("body", "query", "header", "path")]
         message = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
             alike = near(place[0], known)
             message = "no such field" + (f"; did you mean {' or '.join(alike)}?" if alike else "")
-        found.append({"field": ".".join(place) or "body", "message": message})
+        told: dict[str, object] = {"field": ".".join(place) or "body", "message": message}
+        if error["type"] in DENIALS:
+            told |= {"code": error["type"], "numbers": as_numbers(error["ctx"])}
+        found.append(told)
     return WrongFields(found)
 
 

@@ -5,7 +5,17 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Final, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
 
 from api.errors import WrongFields
 from api.numbers import JsonNumber
@@ -22,11 +32,20 @@ from workflows.order_display import next_in_doubt
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def _above_zero(value: object) -> object:
+_ZEROS: Final = {
+    "amount": ("QUANTITY_ZERO", "quantity"),
+    "price": ("PRICE_ZERO", "price"),
+    "stop_price": ("PRICE_ZERO", "trigger_price"),
+}
+"""By field: the code of a zero in it, and the domain's name of its number."""
+
+
+def _above_zero(value: object, info: ValidationInfo) -> object:
     if isinstance(value, JsonNumber):
         number = value.exact()
         if number == 0:
-            raise ValueError("must be above zero")
+            code, name = _ZEROS[info.field_name or ""]
+            raise PydanticCustomError(code, "must be above zero", {name: "0"})
         return number
     raise ValueError("must be a JSON number" + (", not text" if isinstance(value, str) else ""))
 
