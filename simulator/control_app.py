@@ -117,13 +117,14 @@ class _Control:
         return web.json_response({"active": []})
 
     async def market(self, request: web.Request) -> web.Response:
-        """Set `price`, `frozen` or `volatility_bps`, or `fill` an order by `client_order_id` or `order_id`."""
+        """Set `price`, `frozen`, `silent_s` or `volatility_bps`, or `fill` an order by its id or client id."""
         symbol = request.match_info["symbol"].replace("-", "").replace("_", "")
         if symbol not in LISTINGS:
             raise ValueError(f"unknown symbol {symbol}; known: {', '.join(LISTINGS)}")
         wanted, market = await request.json(), self._venue.engine.markets[symbol]
         market.frozen = bool(wanted.get("frozen", market.frozen))
         market.volatility_bps = int(wanted.get("volatility_bps", market.volatility_bps))
+        market.silent_s = int(wanted.get("silent_s", market.silent_s))
         if "price" in wanted:
             market.set_price(Decimal(str(wanted["price"])))
         if "fill" in wanted:

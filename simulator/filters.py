@@ -5,13 +5,15 @@ from decimal import Decimal
 from simulator.listing import MAX_NOTIONAL, PERCENT_DOWN, PERCENT_UP, Listing
 from simulator.market import Market
 from simulator.orders import Ticket
-from simulator.refusals import filter_failure, would_trigger
+from simulator.refusals import filter_failure, market_closed, would_trigger
 
 
 def check(ticket: Ticket, *, listing: Listing, market: Market, open_orders: int) -> None:
     """Check a ticket; `open_orders` is how many the symbol has. Raises `Refusal` with the filter's name."""
+    if not listing.trading:
+        raise market_closed()
     for value in (ticket.price, ticket.stop_price):
-        if value and (value < listing.tick or value > listing.max_price or value % listing.tick):
+        if value and (value < (listing.min_price or listing.tick) or value > listing.max_price or value % listing.tick):
             raise filter_failure("PRICE_FILTER")
     if ticket.price and not market.price * PERCENT_DOWN <= ticket.price <= market.price * PERCENT_UP:
         raise filter_failure("PERCENT_PRICE_BY_SIDE")

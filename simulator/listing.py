@@ -1,6 +1,6 @@
 """What the venue lists: symbols with their filters, as Binance documents them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 
 ASSET_PRECISION = 8
@@ -25,6 +25,10 @@ class Listing:
     depth: Decimal
     """Base units on each level of the book, on average."""
     max_orders: int = 10_000
+    min_price: Decimal | None = None
+    """The lowest price that an order may name; one tick if it is not given."""
+    trading: bool = True
+    """Whether the venue takes orders; it lists and quotes a halted symbol all the same."""
 
     @property
     def symbol(self) -> str:
@@ -40,7 +44,7 @@ class Listing:
         """Return the symbol's entry of `exchangeInfo`."""
         return {
             "symbol": self.symbol,
-            "status": "TRADING",
+            "status": "TRADING" if self.trading else "BREAK",
             "baseAsset": self.base,
             "baseAssetPrecision": ASSET_PRECISION,
             "quoteAsset": self.quote,
@@ -64,7 +68,7 @@ class Listing:
         return [
             {
                 "filterType": "PRICE_FILTER",
-                "minPrice": str(self.tick),
+                "minPrice": str(self.min_price or self.tick),
                 "maxPrice": str(self.max_price),
                 "tickSize": str(self.tick),
             },
@@ -116,6 +120,12 @@ LISTINGS = {
         _listing("SOL", "USDT", "0.01", "0.001", "5", "160.00", "150"),
         _listing("ETH", "BTC", "0.00001", "0.0001", "0.0001", "0.05102", "10"),
         _listing("BTC", "USD", "0.01", "0.00001", "5", "61240.00", "0.5"),
+        replace(
+            _listing("DOGE", "USDT", "0.00001", "1", "1", "0.40000", "50000"),
+            min_qty=Decimal(10),
+            min_price=Decimal("0.01"),
+        ),
+        replace(_listing("LTC", "USDT", "0.01", "0.001", "5", "95.00", "90"), trading=False),
     )
 }
 

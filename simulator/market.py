@@ -40,6 +40,8 @@ class Market:
     seed: int
     volatility_bps: int = 4
     frozen: bool = False
+    silent_s: int = 0
+    """How old the ticker says that it is, in seconds: the word of a market where nothing is traded."""
     price: Decimal = Decimal(0)
     bids: list[Level] = field(default_factory=list)
     asks: list[Level] = field(default_factory=list)

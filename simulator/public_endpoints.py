@@ -132,7 +132,8 @@ def _first_left(levels: Iterable[Level]) -> Level:
 
 
 def _ticker_of(venue: Venue, symbol: str) -> dict[str, object]:
-    market, now = venue.engine.markets[symbol], venue.clock_ms()
+    market = venue.engine.markets[symbol]
+    now = venue.clock_ms() - market.silent_s * 1000
     start, last = market.listing.start, text(market.price)
     change = market.price - start
     return {

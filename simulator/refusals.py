@@ -30,6 +30,11 @@ def filter_failure(name: str) -> Refusal:
     return Refusal(-1013, f"Filter failure: {name}")
 
 
+def market_closed() -> Refusal:
+    """An order in a symbol that is halted."""
+    return Refusal(-1013, "Market is closed.")
+
+
 def missing(name: str) -> Refusal:
     """A parameter that is not there."""
     return Refusal(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")

@@ -103,3 +103,24 @@ def test_parameters_become_a_ticket() -> None:
     assert ticket_of({**LIMIT, "price": "100.0000000000"}, "generated") == dataclasses.replace(
         GOOD, client_order_id="generated"
     )
+
+
+def test_halted_symbol_takes_no_order_and_says_so_in_its_listing() -> None:
+    halted = LISTINGS["LTCUSDT"]
+    ticket = dataclasses.replace(GOOD, symbol=halted.symbol)
+    with pytest.raises(Refusal) as refused:
+        filters.check(ticket, listing=halted, market=engine_at().markets[halted.symbol], open_orders=0)
+    assert (refused.value.code, refused.value.message) == (-1013, "Market is closed.")
+    assert halted.exchange_info()["status"] == "BREAK"
+
+
+@pytest.mark.parametrize(("price", "is_taken"), [("0.1", True), ("0.09999", False)])
+def test_minimum_price_above_one_tick_holds(price: str, is_taken: bool) -> None:
+    listing = dataclasses.replace(LISTINGS["DOGEUSDT"], min_price=D("0.1"))
+    ticket = dataclasses.replace(GOOD, symbol=listing.symbol, quantity=D(1000), price=D(price))
+    market = engine_at().markets[listing.symbol]
+    if is_taken:
+        filters.check(ticket, listing=listing, market=market, open_orders=0)
+    else:
+        with pytest.raises(Refusal, match="PRICE_FILTER"):
+            filters.check(ticket, listing=listing, market=market, open_orders=0)
