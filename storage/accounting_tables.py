@@ -1,6 +1,6 @@
 """The accounting's tables: marks of the market, what fees were worth, equity over time, and what fills realized."""
 
-from sqlalchemy import Boolean, Column, DateTime, ForeignKeyConstraint, Index, Table, Text, text
+from sqlalchemy import Boolean, Column, Date, DateTime, ForeignKeyConstraint, Index, Table, Text, text
 
 from storage.tables import amount, fills, metadata, signed_amount, time
 
@@ -66,6 +66,16 @@ realizations = Table(
 
 The key begins with scope and time, for that is how limits look back.
 """
+
+realized_days = Table(
+    "realized_days",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("symbol", Text, primary_key=True),
+    signed_amount("realized"),
+)
+"""Their sums by day, UTC: what a limit on the day's loss reads, however many fills there were."""
 
 Index(
     "fills_with_third_fee",

@@ -1,7 +1,7 @@
 """What the market was when, in the ledger: marks, the worth of fees, equity over time, and realized profit."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.limits import LimitSet
 from domain.order import Order, OrderType, TradingMode
 from domain.valuation import Mark, Rates, conversions
-from storage.accounting_tables import marks, realizations
+from storage.accounting_tables import marks
 from storage.exposures import Realized
 
 MARK_USABLE: Final = timedelta(seconds=150)
@@ -27,8 +27,26 @@ _LATEST = text(
     ORDER BY symbol, asked_at DESC
     """
 )
-_REALIZED = text("SELECT symbol, sum(realized) AS realized FROM realizations WHERE scope = :scope AND at >= :since"
-                 " GROUP BY symbol")  # fmt: skip
+_REALIZED = text(
+    "SELECT symbol, sum(realized) AS realized FROM realizations WHERE scope = :scope AND at >= :since GROUP BY symbol"
+)
+_REALIZED_DAYS = text(
+    "SELECT symbol, sum(realized) AS realized FROM realized_days WHERE scope = :scope AND day >= :day GROUP BY symbol"
+)
+_RECORD_REALIZED = text(
+    """
+    WITH told AS (
+        SELECT * FROM unnest(:scopes ::text[], :venue_orders ::text[], :trades ::text[], :realized ::numeric[])
+            AS told (scope, venue_order_id, trade_id, realized)
+    ), days AS (
+        INSERT INTO realized_days AS d (scope, day, symbol, realized)
+        SELECT scope, :day ::date, :symbol ::text, sum(realized) FROM told GROUP BY scope ORDER BY scope
+        ON CONFLICT (scope, day, symbol) DO UPDATE SET realized = d.realized + excluded.realized
+    )
+    INSERT INTO realizations (scope, at, account, symbol, venue_order_id, trade_id, order_id, realized, by_stop)
+    SELECT scope, :at, :account, :symbol, venue_order_id, trade_id, :order_id, realized, :by_stop FROM told
+    """
+)
 _REALIZED_EVER = text("SELECT symbol, realized_pnl AS realized FROM exposures WHERE scope = :scope")
 
 
@@ -81,9 +99,14 @@ async def values_of(
 
 
 async def realized_since(connection: AsyncConnection, scope_row: str, since: datetime | None) -> Mapping[str, Decimal]:
-    """Return the profit that a scope realized since then, or ever, in each symbol's quote asset."""
+    """Return the profit that a scope realized since then, or ever, in each symbol's quote asset.
+
+    Since a midnight, UTC, it costs the same however many fills there were.
+    """
     if since is None:
         rows = await connection.execute(_REALIZED_EVER, {"scope": scope_row})
+    elif since.astimezone(UTC).time() == time.min:
+        rows = await connection.execute(_REALIZED_DAYS, {"scope": scope_row, "day": since.astimezone(UTC).date()})
     else:
         rows = await connection.execute(_REALIZED, {"scope": scope_row, "since": since})
     return {row.symbol: row.realized for row in rows}
@@ -92,23 +115,25 @@ async def realized_since(connection: AsyncConnection, scope_row: str, since: dat
 async def record_realized(
     connection: AsyncConnection, order: Order, realized: Sequence[Realized], *, now: datetime
 ) -> None:
-    """Keep what an order's new fills realized in its scopes. Part of the fills' own transaction."""
-    rows = [
-        {
-            "scope": entry.scope,
-            "at": now,
-            "account": order.account,
-            "symbol": entry.fill.symbol,
-            "venue_order_id": entry.fill.venue_order_id,
-            "trade_id": entry.fill.trade_id,
-            "order_id": order.order_id,
-            "realized": entry.realized,
-            "by_stop": order.ticket.order_type in STOPS,
-        }
-        for entry in realized
-    ]
-    if rows:
-        await connection.execute(insert(realizations), rows)
+    """Keep what an order's new fills realized in its scopes. Part of the fills' own transaction, after the exposures.
+
+    Those rows are locked for the same scopes and symbol, so nobody else waits for these.
+    """
+    if not realized:
+        return
+    figures = {
+        "scopes": [entry.scope for entry in realized],
+        "venue_orders": [entry.fill.venue_order_id for entry in realized],
+        "trades": [entry.fill.trade_id for entry in realized],
+        "realized": [entry.realized for entry in realized],
+        "account": order.account,
+        "order_id": order.order_id,
+        "symbol": order.ticket.symbol,
+        "by_stop": order.ticket.order_type in STOPS,
+        "day": now.astimezone(UTC).date(),
+        "at": now,
+    }
+    await connection.execute(_RECORD_REALIZED, figures)
 
 
 def mark_of(row: Row[tuple[object, ...]]) -> Mark:

@@ -41,6 +41,11 @@ def upgrade() -> None:
         " PRIMARY KEY (scope, at, account, symbol, venue_order_id, trade_id))"
     )
     op.execute(
+        "CREATE TABLE realized_days (scope TEXT NOT NULL, day DATE NOT NULL, symbol TEXT NOT NULL,"
+        " realized NUMERIC(38, 18) NOT NULL"
+        " CONSTRAINT realized_in_bounds CHECK (realized > -1e18 AND realized < 1e18), PRIMARY KEY (scope, day, symbol))"
+    )
+    op.execute(
         "CREATE INDEX fills_with_third_fee ON fills (account, recorded_at) WHERE commission <> 0"
         " AND commission_asset <> split_part(symbol, '/', 1) AND commission_asset <> split_part(symbol, '/', 2)"
     )

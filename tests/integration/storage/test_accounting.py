@@ -139,9 +139,28 @@ async def test_what_fills_realize_is_kept_for_every_scope(
     await life.fund(USDT="1000", BTC="1")
     await trade(life, store, 1, commission=None, commission_asset=None)
     await trade(life, store, 2, side=OrderSide.SELL, price="90", commission=Decimal("0.1"), commission_asset="USDT")
+    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    lost = {"BTC/USDT": Decimal("-1.1")}
     async with engine.connect() as connection:
         for scope in ("firm", f"account:{ACCOUNT}", "symbol:BTC/USDT", "key:test"):
             row = f"{MODE}/{scope}"
-            assert await valuation.realized_since(connection, row, None) == {"BTC/USDT": Decimal("-1.1")}
-            assert await valuation.realized_since(connection, row, NOW) == {"BTC/USDT": Decimal("-1.1")}
-            assert await valuation.realized_since(connection, row, NOW + timedelta(seconds=1)) == {}
+            for since in (None, NOW, midnight, midnight - timedelta(days=3)):
+                assert await valuation.realized_since(connection, row, since) == lost, since
+            for since in (NOW + timedelta(seconds=1), midnight + timedelta(days=1)):
+                assert await valuation.realized_since(connection, row, since) == {}, since
+        assert await valuation.realized_since(connection, f"{TradingMode.LIVE}/firm", None) == {}
+
+
+async def test_days_are_the_sums_of_what_fills_realized(life: Life, store: SqlOrderStore, rows: Rows) -> None:
+    await life.fund(USDT="1000", BTC="1")
+    for number in range(6):
+        side = OrderSide.SELL if number % 2 else OrderSide.BUY
+        await trade(life, store, number, side=side, price=str(100 + number), commission_asset="USDT")
+    apart = await rows(
+        """
+        SELECT scope, day, symbol, realized FROM realized_days EXCEPT
+        SELECT scope, (at AT TIME ZONE 'UTC')::date, symbol, sum(realized) FROM realizations GROUP BY 1, 2, 3
+        """
+    )
+    assert apart == []
+    assert len(await rows("SELECT 1 FROM realized_days")) == len(await rows("SELECT DISTINCT scope FROM realizations"))
