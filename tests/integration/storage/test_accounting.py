@@ -13,9 +13,10 @@ from domain.reports import VenueOrderStatus
 from domain.valuation import Mark
 from storage import valuation
 from storage.accounting_store import SqlAccountingStore
+from storage.comparison import STANDS_FOR, SqlReconciliationStore
 from storage.order_store import SqlOrderStore
 from tests.factories import NOW, make_fill, make_report
-from tests.integration.storage.conftest import ACCOUNT, Life, Rows
+from tests.integration.storage.conftest import ACCOUNT, Life, Rows, balance
 
 MODE = TradingMode.SANDBOX
 """The factories' orders are of the sandbox."""
@@ -164,3 +165,22 @@ async def test_days_are_the_sums_of_what_fills_realized(life: Life, store: SqlOr
     )
     assert apart == []
     assert len(await rows("SELECT 1 FROM realized_days")) == len(await rows("SELECT DISTINCT scope FROM realizations"))
+
+
+async def test_fees_in_a_third_asset_and_valuation_leave_balances_explained(
+    life: Life, store: SqlOrderStore, accounting: SqlAccountingStore, engine: AsyncEngine, rows: Rows
+) -> None:
+    await life.fund(USDT="1000", BNB="1")
+    await trade(life, store, 1, commission=Decimal("0.002"), commission_asset="BNB")
+    await trade(life, store, 2, commission=Decimal("-0.001"), commission_asset="XRP")  # a rebate in what was not held
+    before = await rows("SELECT * FROM balances ORDER BY asset")
+    await accounting.record_valuation(ACCOUNT, MODE, [mark("BNB/USDT", "600"), mark("BTC/USDT", "1")], now=NOW)
+    assert await rows("SELECT * FROM balances ORDER BY asset") == before
+    comparison = SqlReconciliationStore(engine)
+    told = [balance("USDT", "980"), balance("BTC", "0.2"), balance("BNB", "0.998"), balance("XRP", "0.001")]
+    for moment in (NOW, NOW + STANDS_FOR):
+        assert await comparison.compare_balances(ACCOUNT, told, asked_at=moment) == []
+        assert await comparison.compare_positions(ACCOUNT, now=moment) == []
+    without_fee = [*told[:2], balance("BNB", "1"), told[3]]
+    assert await comparison.compare_balances(ACCOUNT, without_fee, asked_at=NOW + 2 * STANDS_FOR) == []
+    assert await comparison.compare_balances(ACCOUNT, without_fee, asked_at=NOW + 3 * STANDS_FOR) == ["BNB"]
