@@ -10,7 +10,7 @@ from typing import Final
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 
-from api import account, approvals, cases, equity, health, kill, market, orders, problems, reports
+from api import account, approvals, cases, equity, health, kill, market, orders, problems, reports, risk
 from api.auth import Entrance
 from api.context import Context
 from api.venues import Venues
@@ -26,6 +26,7 @@ from storage.database import open_engine
 from storage.kill_sweeps import SqlSwitches
 from storage.order_reader import SqlOrderReader
 from storage.reports import SqlRecordReader
+from storage.risk_reader import SqlRiskDesk
 
 _DESCRIPTION: Final = """Every order is a durable Temporal workflow, placed exactly once.
 Numbers are exact JSON numbers; errors are RFC 9457 problems with a code, the numbers, and what to do."""
@@ -61,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
     )
     patch_fastapi(app)  # the pages at /docs, from our own disk: they show without a network
-    for part in (orders, approvals, market, account, equity, reports, cases, kill, health):
+    for part in (orders, approvals, market, account, equity, reports, cases, kill, risk, health):
         app.include_router(part.router)
     problems.register(app)
     app.add_middleware(Entrance, settings=settings)
@@ -94,6 +95,7 @@ async def _wired(settings: Settings) -> AsyncIterator[Context]:
             venues=venues,
             health=checks,
             switches=SqlSwitches(engine),
+            risk=SqlRiskDesk(engine),
         )
     finally:
         await venues.close()

@@ -13,6 +13,7 @@ from domain.approvals import ApprovalReader
 from domain.kill import KillSwitch
 from domain.ports import OrderReader
 from domain.records import RecordReader
+from domain.risk_desk import RiskDesk
 from domain.valuation import AccountingReader
 from settings import Settings
 from starter.client import ExecutionClient
@@ -35,6 +36,7 @@ class Context:
     venues: Venues
     health: HealthChecks
     switches: KillSwitch
+    risk: RiskDesk
 
 
 def _context(request: Request) -> Context:

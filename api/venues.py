@@ -2,14 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
+from activities.validating import look_at_venue
 from api.problems import near
 from domain.errors import ExecutionError, UnknownAccount, UnknownSymbol, VenueUnavailable
+from domain.exposure import Validated
 from domain.instrument import Instrument
+from domain.limits import Limits
+from domain.order import OrderTicket
 from domain.ports import Exchange
 from domain.reports import Ticker, VenueStatus
 from settings import AccountSettings
@@ -120,6 +125,14 @@ class Venues:
         exchange = await self._exchange(account)
         try:
             return await asyncio.wait_for(exchange.fetch_ticker(symbol), ASK_TIMEOUT_S)
+        except TimeoutError:
+            raise VenueUnavailable(f"{account} does not answer in time") from None
+
+    async def look(self, account: str, ticket: OrderTicket, *, limits: Iterable[Limits], now: datetime) -> Validated:
+        """Find out what an order's `validate` would. Raises `VenueUnavailable` and its like."""
+        exchange = await self._exchange(account)
+        try:
+            return await asyncio.wait_for(look_at_venue(exchange, ticket, limits=limits, now=now), ASK_TIMEOUT_S)
         except TimeoutError:
             raise VenueUnavailable(f"{account} does not answer in time") from None
 

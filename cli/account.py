@@ -83,8 +83,17 @@ class Rest:
         return self._ask("GET", path, params=parameters)
 
     def post(self, path: str, body: Mapping[str, Any]) -> str:
-        """Send a body as JSON, and return the body of the answer; raises like `get`."""
-        return self._ask("POST", path, json=body)
+        """Send a body as JSON with exact numbers, and return the body of the answer; raises like `get`."""
+        return self._send("POST", path, body)
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> str:
+        """Send a change; like `post`."""
+        return self._send("PATCH", path, body)
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any]) -> str:
+        from api.numbers import write_json
+
+        return self._ask(method, path, content=write_json(body))
 
     def lines(self, path: str, **parameters: str) -> Iterator[str]:
         """Yield the lines of a long answer as they come; raises like `get`, also when it breaks off."""

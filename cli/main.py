@@ -6,7 +6,7 @@ from typing import Final
 
 import typer
 
-from cli import account, approvals, cases, demo, doctor, doubts, equity, kill, orders, render, report, stack
+from cli import account, approvals, cases, demo, doctor, doubts, equity, kill, orders, render, report, risk, stack
 from cli.exit_codes import EPILOG, code_of
 from domain.errors import ExecutionError
 
@@ -27,6 +27,7 @@ report.register(app)
 cases.register(app)
 approvals.register(app)
 kill.register(app)
+risk.register(app)
 doctor.register(app)
 
 

@@ -78,7 +78,7 @@ def changed(limit_set: LimitSet, scope: str, wanted: Mapping[str, object]) -> Li
 def _check_scope(scope: str) -> None:
     if scope not in (FIRM, EVERY_ACCOUNT) and not _SCOPE.fullmatch(scope):
         known = [FIRM, EVERY_ACCOUNT, *(f"{kind}:NAME" for kind in ScopeKind if kind is not ScopeKind.FIRM)]
-        near = difflib.get_close_matches(scope, known, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(scope, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; scopes are {', '.join(known)}"
         raise InvalidRequest(f"there is no scope {scope[:60]!r}{hint}", numbers={"scope": scope[:60]})
     if scope.startswith("symbol:") and not _SYMBOL.fullmatch(scope):
