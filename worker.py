@@ -100,7 +100,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             await _once_there(stop, lambda: reconcile_soon(client, account, why=f"{identity} has started"))  # noqa: B023
         for endless in (
             keep_account_workflows(client, served),
-            keep_sweeping(client, SqlSweepStore(engine), served),
+            keep_sweeping(client, SqlSweepStore(engine), served, kill.cancel_now),
             keep_watching(_trip_watch(engine, exchanges).round),
         ):
             stack.callback(asyncio.create_task(endless).cancel)

@@ -97,6 +97,14 @@ class KillActivities:
                 await asyncio.sleep(ROUND_PAUSE_S)
             return Swept(account=call.account, canceled=len(asked_at), done=False)
 
+    async def cancel_now(self, account: str) -> None:
+        """Ask the venue for what nobody has asked it for yet: past Temporal, which may be busy, or away.
+
+        The sweep looks what became of it, and asks again.
+        """
+        condemned = await self._sweeps.condemned(account)
+        await self._cancel_all([each for each in condemned if not each.order.cancel_requested], {})
+
     async def _cancel_all(self, condemned: Sequence[Condemned], asked_at: dict[str, datetime]) -> None:
         gate = asyncio.Semaphore(AT_ONCE)
 
@@ -108,7 +116,7 @@ class KillActivities:
             async with gate:
                 asked_at[order_id] = self._clock()
                 try:
-                    if before is None:
+                    if before is None and not each.order.cancel_requested:
                         await self._ask_to_cancel(call)
                         return
                     order = await self._cancel(call)

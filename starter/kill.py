@@ -20,6 +20,7 @@ from workflows.policies import TASK_TIMEOUT
 
 WATCH_INTERVAL_S: Final = 0.5
 """Every worker looks this often whether a switch asks for something; one small query."""
+CANCEL_NOW_S: Final = 5.0
 TRIP_INTERVAL_S: Final = 1.0
 log = logging.getLogger("volex.starter")
 
@@ -44,8 +45,10 @@ async def start_sweep(client: Client, account: str) -> None:
     )
 
 
-async def keep_sweeping(client: Client, store: SweepStore, accounts: Sequence[str]) -> None:
-    """Fire dead-man switches, and start a sweep wherever the ledger says that one is owed, for ever.
+async def keep_sweeping(
+    client: Client, store: SweepStore, accounts: Sequence[str], cancel_now: Callable[[str], Awaitable[None]]
+) -> None:
+    """Fire dead-man switches, and cancel and start a sweep wherever the ledger says that one is owed, for ever.
 
     Every worker does it for its accounts: what was asked while Temporal, or every worker, was away is done after it.
     """
@@ -54,10 +57,20 @@ async def keep_sweeping(client: Client, store: SweepStore, accounts: Sequence[st
         try:
             for deadman in await store.fire_deadmen():
                 log.error("deadman_fired", extra={"scope": deadman.scope, "timeout_s": deadman.timeout_s})
-            for account in await store.to_be_swept(accounts):
-                await start_sweep(client, account)
+            owed = await store.to_be_swept(accounts)
+            await asyncio.gather(*(_begin(client, account, cancel_now) for account in owed))
         except (ExecutionError, RPCError) as error:
             log.warning("sweeps_not_kept", extra={"text": str(error)[:300]})
+
+
+async def _begin(client: Client, account: str, cancel_now: Callable[[str], Awaitable[None]]) -> None:
+    """Cancel at once what can be, and let the sweep do the rest: a venue that hangs must not keep it from starting."""
+    try:
+        async with asyncio.timeout(CANCEL_NOW_S):
+            await cancel_now(account)
+    except TimeoutError:
+        log.warning("cancels_hang", extra={"account": account})
+    await start_sweep(client, account)
 
 
 async def keep_watching(round_: Callable[[], Awaitable[Sequence[Engaged]]]) -> None:

@@ -49,6 +49,11 @@ _LIST = text(
     f"SELECT orders.document::text, sweeping.scope, sweeping.why {_CONDEMNED} ORDER BY orders.number, sweeping.scope"
 )
 _OWED = text(f"SELECT DISTINCT orders.account {_CONDEMNED}")
+_ASKED = text(
+    "SELECT EXISTS (SELECT FROM kill_switches WHERE cancel_orders)"
+    " OR EXISTS (SELECT FROM deadman_switches WHERE fired_at IS NOT NULL)"
+)
+"""Whether anything is to be canceled at all: every worker asks twice a second, and orders may be many."""
 _FIRE = (
     update(deadman_switches)
     .where(
@@ -141,6 +146,8 @@ class SqlSweepStore:
         """Return the accounts with an order to cancel, or a position to close."""
 
         async def read(connection: AsyncConnection) -> Sequence[str]:
+            if not (await connection.execute(_ASKED)).scalar_one():
+                return ()
             found = set((await connection.execute(_OWED, {"accounts": list(accounts)})).scalars())
             found |= {name for name in accounts if await _to_flatten(connection, name)}
             return sorted(found)

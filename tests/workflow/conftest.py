@@ -73,6 +73,7 @@ class Desk:
     store: SqlOrderStore
     clock: Clock
     handles: list[Handle] = field(default_factory=list)
+    kill: KillActivities | None = None
 
     async def place(self, key: str = "key", **ticket: object) -> tuple[OrderView, Handle]:
         """Place an order and return the first answer and the workflow."""
@@ -233,4 +234,4 @@ async def open_desk(
     steps = [at_venue.validate, at_venue.submit, at_venue.look_up, at_venue.cancel, resolving.resolve]
     queue = Worker(client, task_queue=venue_queue(account), activities=[*steps, kill.sweep_account], plugins=plugins)
     async with orders, queue:
-        yield Desk(client=client, account=account, venue=venue, store=store, clock=clock)
+        yield Desk(client=client, account=account, venue=venue, store=store, clock=clock, kill=kill)

@@ -44,7 +44,9 @@ def sweep_of(desk: Desk) -> WorkflowHandle[AccountSweepWorkflow, Swept]:
 @contextlib.asynccontextmanager
 async def watched(desk: Desk, engine: AsyncEngine) -> AsyncIterator[None]:
     """Watch as a worker does."""
-    watching = asyncio.create_task(keep_sweeping(desk.client, SqlSweepStore(engine), [desk.account]))
+    store = SqlSweepStore(engine)
+    assert desk.kill is not None
+    watching = asyncio.create_task(keep_sweeping(desk.client, store, [desk.account], desk.kill.cancel_now))
     try:
         yield
     finally:
@@ -117,6 +119,20 @@ async def test_sweep_is_started_by_who_watches_and_again_when_temporal_lost_it(d
         desk.venue.is_down = False
         while (await desk.store.order(desk.account, view.order_id)).status is not OrderStatus.CANCELED:
             await asyncio.sleep(0.05)
+    await desk.report(view.order_id, handle)
+    await desk.result(handle)
+
+
+async def test_who_watches_cancels_at_once_past_temporal(desk: Desk, engine: AsyncEngine) -> None:
+    view, handle = await desk.place()
+    await engage(desk, engine, cancel_orders=True)
+    assert desk.kill is not None
+    for _ in range(2):
+        await desk.kill.cancel_now(desk.account)
+    assert len(desk.venue.cancels) == 1, "what was asked for is left to the sweep"
+    assert (await desk.store.order(desk.account, view.order_id)).status is OrderStatus.PENDING_CANCEL
+    assert (await swept(desk)).done
+    assert (await desk.store.order(desk.account, view.order_id)).status is OrderStatus.CANCELED
     await desk.report(view.order_id, handle)
     await desk.result(handle)
 

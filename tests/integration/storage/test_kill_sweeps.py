@@ -59,7 +59,7 @@ async def test_switch_cancels_only_if_it_is_asked_to_and_only_its_scope(
     await rest(life, "other", "2", strategy="carry")
     scope = "strategy:momentum"
     await switches.engage(Engagement(scope=scope, reason="drill"))
-    assert (await condemned(sweeps), await sweeps.to_be_swept([ACCOUNT])) == ([], [])
+    assert (await condemned(sweeps), list(await sweeps.to_be_swept([ACCOUNT]))) == ([], [])
     await switches.engage(Engagement(scope=scope, reason="drill", by="ann", cancel_orders=True))
     assert await sweeps.to_be_swept([ACCOUNT, OTHER]) == [ACCOUNT]
     [found] = await sweeps.condemned(ACCOUNT)
