@@ -88,16 +88,16 @@ class OrderWorkflow(OrderRequests):
         self._stage = Stage.RISK_CHECK
         if isinstance(validated, Reason):
             return await steps.deny(self._request, validated)
-        asked_at = workflow.now()
+        asked_at = looked_at = workflow.now()
         while (admission := await steps.risk_check(self._request, validated)).answer is Answer.UNAVAILABLE:
             reason = admission.reason or deny("RISK_UNAVAILABLE", "the risk gate has no answer")
             patience = policies.RISK_PATIENCE if workflow.patched(PATIENT) else policies.RISK_PATIENCE_BEFORE
             if workflow.now() >= asked_at + patience or self._cancel is not None:
                 return await steps.deny(self._request, reason)
             await workflow.sleep(policies.RISK_RETRY, summary=f"risk_check again: {reason.code}")
-            if workflow.patched(MARKET_LOOKED_AT_AGAIN):
+            if workflow.patched(MARKET_LOOKED_AT_AGAIN) and workflow.now() >= looked_at + policies.MARKET_STANDS:
                 # What the market said before is getting old; without a newer word the gate judges by its age.
-                anew = await self._validate()
+                looked_at, anew = workflow.now(), await self._validate()
                 validated = anew if isinstance(anew, Validated) else validated
         return admission.order
 

@@ -53,6 +53,9 @@ RISK_PATIENCE_BEFORE: Final = timedelta(seconds=15)
 RISK_RETRY: Final = timedelta(milliseconds=500)
 """Pause between two askings of an unavailable gate; after a start it waits for the first reconciliation."""
 
+MARKET_STANDS: Final = timedelta(seconds=2)
+"""While the gate is unavailable the venue is looked at again this rarely: after a start many orders wait at once."""
+
 SUBMIT_ATTEMPTS_MAX: Final = 5
 """Attempts that are proven unsent or never placed before the order is given up. A venue that is down stays down."""
 

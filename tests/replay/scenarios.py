@@ -286,18 +286,19 @@ async def unavailable_and_asked_again_until_canceled(desk: Desk) -> Handle:
         OrderWorkflow.run, order_workflow_id(desk.account, derive_order_id(desk.account, "key"))
     )
     async with asyncio.timeout(30):
-        while await _activities(handle) < 6:  # asked for the third time: the market was looked at again before
+        while await _activities(handle, "validate") < 3:
             await asyncio.sleep(0.1)
     await handle.signal(OrderWorkflow.cancel, CancelOrder(requested_by="recorder"))
     return (await placing)[1]
 
 
-async def _activities(handle: Handle) -> int:
+async def _activities(handle: Handle, name: str) -> int:
     try:
         history = await handle.fetch_history()
     except RPCError:
         return 0  # not started yet
-    return sum(event.HasField("activity_task_scheduled_event_attributes") for event in history.events)
+    scheduled = (event.activity_task_scheduled_event_attributes for event in history.events)
+    return sum(activity.activity_type.name == name for activity in scheduled)
 
 
 SCENARIOS: tuple[Scenario, ...] = (

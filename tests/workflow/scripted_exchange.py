@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from domain.errors import VenueUnavailable
+from domain.errors import CredentialsRefused, VenueUnavailable
 from domain.events import Fill, Reason
 from domain.instrument import Instrument
 from domain.ports import LastLook
@@ -34,6 +34,8 @@ class ScriptedExchange:
         self.ignores_cancels = 0
         self.fence_s: int | None = 16
         self.ask = Decimal(100)
+        self.last: Decimal | None = Decimal(100)
+        self.refuses_keys = False
         self.instrument = make_instrument()
         self.hides_orders = False
         """Whether a look-up by our id finds nothing, as at a venue that forgets it or has none."""
@@ -111,7 +113,7 @@ class ScriptedExchange:
 
     async def fetch_ticker(self, symbol: str) -> Ticker:
         self._check()
-        return Ticker(symbol=symbol, bid=Decimal(99), ask=self.ask, last=Decimal(100), ts_event=NOW)
+        return Ticker(symbol=symbol, bid=Decimal(99), ask=self.ask, last=self.last, ts_event=NOW)
 
     async def fetch_order_book(self, symbol: str, *, depth: int) -> OrderBook:
         self._check()
@@ -129,6 +131,8 @@ class ScriptedExchange:
     def _check(self) -> None:
         if self.is_down:
             raise VenueUnavailable("the venue does not answer")
+        if self.refuses_keys:
+            raise CredentialsRefused("the venue does not take the key")
 
 
 async def rests(submission: Submission, venue: ScriptedExchange) -> SubmitOutcome:

@@ -18,6 +18,7 @@ from domain.approvals import ApprovalEnding
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.limits import Limits, LimitSet
 from domain.order import Order, OrderType
+from domain.reports import Ticker
 from storage import limit_sets
 from storage.approvals import SqlApprovalStore
 from storage.database import in_transaction
@@ -178,15 +179,18 @@ async def test_limits_that_hold_no_more_deny_at_approval_with_the_numbers(desk: 
     assert desk.venue.posts == []
 
 
-async def test_venue_without_an_answer_leaves_the_order_held_and_it_can_be_approved_later(desk: Desk) -> None:
-    handle = await held(desk)
+async def test_without_a_price_or_the_venues_rules_the_order_stays_held_and_can_be_approved_later(desk: Desk) -> None:
+    handle = await held(desk, order_type=OrderType.MARKET, price=None)
     await asked(desk, await state(handle))
-    desk.venue.is_down = True
-    async with desk.skipping():
-        refusal = await refused(handle)
+    desk.venue.ask = Decimal(0)
+    desk.venue.last = None
+    refusal = await refused(handle)
     assert refusal.type == "VENUE_UNAVAILABLE"
+    assert "MARKET_PRICE_UNAVAILABLE" in refusal.details[0]["numbers"]["because"]
+    desk.venue.refuses_keys = True
+    assert (await refused(handle)).type == "CREDENTIALS_REFUSED"
     assert (await state(handle)).status is OrderStatus.HELD
-    desk.venue.is_down = False
+    desk.venue.ask, desk.venue.last, desk.venue.refuses_keys = Decimal(100), Decimal(100), False
     assert (await approve(handle)).decision is ApprovalEnding.APPROVED
 
 
@@ -202,3 +206,23 @@ async def test_adopted_order_waits_again_with_the_expiry_of_the_ledger(desk: Des
     assert (await refused(adopted, by="test")).type == "FOUR_EYES"
     answer = await approve(adopted)
     assert answer.decision is ApprovalEnding.APPROVED and len(desk.venue.posts) == 1
+
+
+async def test_stale_market_is_looked_at_again_while_the_gate_waits_for_a_fresh_word(
+    desk: Desk, engine: AsyncEngine
+) -> None:
+    banded = LimitSet(accounts=Limits(max_price_deviation=Decimal("0.05")))
+    told = {"source": "operator", "changed_by": "test", "because": "a test", "now": NOW}
+    await in_transaction(engine, lambda connection: limit_sets.add(connection, banded, **told))
+    looks = []
+
+    async def ticker(symbol: str) -> Ticker:
+        looks.append(symbol)
+        at = NOW if len(looks) == 1 else desk.clock()
+        return Ticker(symbol=symbol, bid=Decimal(99), ask=Decimal(100), last=Decimal(100), ts_event=at)
+
+    desk.venue.fetch_ticker = ticker  # type: ignore[method-assign]
+    async with asyncio.timeout(30):
+        view, _ = await desk.place()
+    assert view.order is not None and view.order.status is OrderStatus.ACCEPTED
+    assert len(looks) == 2
