@@ -13,10 +13,12 @@ from api.problems import near
 from api.schemas import BalanceJson, PositionJson
 from domain.errors import ExecutionError, VenueUnavailable
 from domain.numbers import multiply, subtract, to_scale
+from domain.order import TradingMode
 from domain.ports import BalanceSheet, Position
 
 router = APIRouter(tags=["account"])
 
+Mode = Annotated[TradingMode | None, Query(description="the account's mode if left out; modes are never mixed")]
 Currency = Annotated[str | None, Query(max_length=20, description="one currency; all if left out")]
 
 
@@ -62,18 +64,19 @@ def _balance_json(sheet: BalanceSheet) -> BalanceJson:
 
 
 @router.get("/positions/{exchange}", response_model=list[PositionJson])
-async def positions(account: Account, context: Ctx) -> Response:
-    """Return what is held per symbol from our own fills.
+async def positions(account: Account, context: Ctx, mode: Mode = None) -> Response:
+    """Return what is held per symbol from our own fills of one mode.
 
     Prices are up to 15 s old where the venue answers at once, else the feed's last mark, and `null` while not known.
     """
-    held = [position for position in await context.reader.positions(account) if position.amount != 0]
+    wanted = mode or context.settings.mode_of(account)
+    ledger = await context.reader.positions(account)
+    held = [position for position in ledger if position.amount != 0 and position.mode is wanted]
     prices = await asyncio.gather(*(context.venues.price(account, position.symbol) for position in held))
     told = {position.symbol: price for position, price in zip(held, prices, strict=True) if price is not None}
     missing = [position.symbol for position in held if position.symbol not in told]
     if missing:
-        mode, now = context.settings.mode_of(account), datetime.now(UTC)
-        marks = await context.accounting.marks(missing, mode, now=now)
+        marks = await context.accounting.marks(missing, wanted, now=datetime.now(UTC))
         told |= {symbol: mark.price for symbol, mark in marks.items() if mark.price is not None}
     return answer([_position_json(position, told.get(position.symbol)) for position in held])
 
@@ -85,7 +88,7 @@ def _position_json(position: Position, price: Decimal | None) -> PositionJson:
     return PositionJson(
         symbol=position.symbol,
         side="long" if position.amount > 0 else "short",
-        amount=abs(position.amount),
+        amount=position.amount.copy_abs(),
         entry_price=position.entry_price,
         current_price=price,
         unrealized_pnl=unrealized,
