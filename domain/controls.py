@@ -240,14 +240,16 @@ def net_exposure(asked: Asked) -> Measured | Missing:
 
 
 def concentration(asked: Asked) -> Measured | Missing:
-    """Share of the gross exposure that the symbol would be."""
+    """Share of the gross exposure that the symbol would be; what is worth no more than one order may be all of it."""
     worst = _worsts(asked, asked.side)
     own, total = worst[asked.symbol], asked.scope.worth({name: _size(value) for name, value in worst.items()})
     rate = asked.row.rate
     if own is None or total is None or rate is None:
         return _unvalued(asked)
     share = EXACT.divide(multiply(max(own, ZERO), rate), total) if total else ZERO
-    return _at_most("max_concentration", share, _cap(asked, "max_concentration"), "concentration")
+    found = _at_most("max_concentration", share, _cap(asked, "max_concentration"), "concentration")
+    floor = asked.scope.limits.max_order_notional
+    return Measured(found.holds or (floor is not None and own <= floor), found.numbers)
 
 
 def _size(value: Decimal | None) -> Decimal | None:
