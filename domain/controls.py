@@ -1,50 +1,23 @@
 """The controls of the gate, one row each: which limit, what is measured, and what it is called when it does not hold.
 
-A control is a pure function from a question to what it measured. It never decides: `domain/risk.py` does, from all of
-them. Missing data is `Missing`, never "within".
+What is measured stands in `domain/measures.py`; the decision is that of `domain/risk.py`, from all of them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
-from decimal import Decimal
 from typing import Final
 
-from domain.exposure import ZERO, Asked
+from domain import measures
 from domain.limits import Limits
-from domain.numbers import EXACT, add, multiply, plain, subtract, to_scale
-from domain.order import OrderSide
-from domain.reports import Ticker
-from domain.trading_hours import is_within
-
-MARKET_AGE_S: Final = 10
-STOP_OUT_WINDOW_S: Final = 86_400
-PROFIT_WINDOW_S: Final = 86_400
-APPROVAL_EXPIRES_S: Final = 900
-RATE_WINDOWS: Final[Mapping[str, timedelta]] = {
-    "max_orders_per_second": timedelta(seconds=1),
-    "max_orders_per_minute": timedelta(minutes=1),
-    "max_orders_per_day": timedelta(days=1),
-}
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a control found: whether the limit holds, and the numbers that say so."""
-
-    holds: bool
-    numbers: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A control could not measure: the code and the words for what is missing."""
-
-    code: str
-    text: str
-
-
-Judge = Callable[[Asked], Measured | Missing]
+from domain.measures import (
+    APPROVAL_EXPIRES_S,
+    PROFIT_WINDOW_S,
+    RATE_WINDOWS,
+    STOP_OUT_WINDOW_S,
+    Judge,
+    Measured,
+    Missing,
+)
 
 
 @dataclass(frozen=True)
@@ -63,329 +36,41 @@ class Control:
     """Whether it measures what other orders change, so that the scope must be locked."""
 
 
-def _at_most(limit: str, value: Decimal | int, cap: Decimal | int, name: str) -> Measured:
-    return Measured(value <= cap, {name: _text(value), limit: _text(cap)})
-
-
-def _text(value: Decimal | int) -> str:
-    return plain(to_scale(value)) if isinstance(value, Decimal) else str(value)
-
-
-def _cap(asked: Asked, limit: str) -> Decimal:
-    cap: Decimal = getattr(asked.scope.limits, limit)
-    return cap
-
-
-# One order.
-
-
-def order_quantity(asked: Asked) -> Measured:
-    """Base units of the order."""
-    return _at_most("max_order_quantity", asked.quantity, _cap(asked, "max_order_quantity"), "quantity")
-
-
-def order_notional(asked: Asked) -> Measured:
-    """Quote units of the order."""
-    return _at_most("max_order_notional", asked.notional, _cap(asked, "max_order_notional"), "notional")
-
-
-def allowed_symbols(asked: Asked) -> Measured:
-    """The allow list; an empty one allows all."""
-    allowed = asked.scope.limits.allowed_symbols or ()
-    return Measured(not allowed or asked.symbol in allowed, {"symbol": asked.symbol, "allowed": ", ".join(allowed)})
-
-
-def denied_symbols(asked: Asked) -> Measured:
-    """The deny list."""
-    return Measured(asked.symbol not in (asked.scope.limits.denied_symbols or ()), {"symbol": asked.symbol})
-
-
-def _ticker(asked: Asked) -> Ticker | Missing:
-    ticker, age_s = asked.ticker, asked.scope.limits.max_market_age_s or MARKET_AGE_S
-    if ticker is None:
-        return Missing("MARKET_PRICE_UNAVAILABLE", "the market gives no price for the symbol")
-    if asked.now - ticker.ts_event > timedelta(seconds=age_s):
-        return Missing(
-            "MARKET_DATA_STALE",
-            f"the market's last word on the symbol is of {ticker.ts_event.isoformat()}, older than {age_s} s",
-        )
-    return ticker
-
-
-def price_deviation(asked: Asked) -> Measured | Missing:
-    """How far the price is from the market's, as a share; a market order trades at the market by nature."""
-    cap = _cap(asked, "max_price_deviation")
-    ticker = _ticker(asked)
-    if isinstance(ticker, Missing):
-        return ticker
-    sides = [price for price in (ticker.bid, ticker.ask) if price is not None]
-    market = EXACT.divide(sum(sides, ZERO), Decimal(len(sides))) if sides else ticker.last
-    if not market:
-        return Missing("MARKET_PRICE_UNAVAILABLE", "the market gives no price for the symbol")
-    price = asked.limit_price or asked.price
-    deviation = EXACT.divide(abs(subtract(price, market)), market)
-    numbers = {"price": plain(price), "market": _text(market)}
-    return Measured(deviation <= cap, {**numbers, "deviation": _text(deviation), "max_price_deviation": plain(cap)})
-
-
-def _levels(asked: Asked) -> tuple[tuple[Decimal, Decimal], ...] | Missing:
-    if asked.book is None:
-        return Missing("BOOK_UNAVAILABLE", "the venue has not shown the order book of the symbol")
-    levels = asked.book.asks if asked.side is OrderSide.BUY else asked.book.bids
-    if not levels:
-        return Missing("BOOK_UNAVAILABLE", "the order book of the symbol has nothing on the other side")
-    return tuple((level.price, level.quantity) for level in levels)
-
-
-def slippage(asked: Asked) -> Measured | Missing:
-    """Share by which the order's average price in the book is worse than the best price."""
-    cap = _cap(asked, "max_slippage")
-    levels = _levels(asked)
-    if isinstance(levels, Missing):
-        return levels
-    left, cost, best = asked.quantity, ZERO, levels[0][0]
-    for price, quantity in levels:
-        if asked.limit_price is not None and _is_worse(price, asked.limit_price, asked.side):
-            break
-        taken = min(left, quantity)
-        cost, left = add(cost, multiply(taken, price)), subtract(left, taken)
-    filled = subtract(asked.quantity, left)
-    if left and asked.limit_price is None:
-        return Measured(
-            False, {"quantity": plain(asked.quantity), "in_book": plain(filled), "max_slippage": plain(cap)}
-        )
-    average = EXACT.divide(cost, filled) if filled else best
-    share = EXACT.divide(abs(subtract(average, best)), best)
-    return _at_most("max_slippage", share, cap, "slippage")
-
-
-def _is_worse(price: Decimal, than: Decimal, side: OrderSide) -> bool:
-    return price > than if side is OrderSide.BUY else price < than
-
-
-def book_share(asked: Asked) -> Measured | Missing:
-    """Share of the shown depth on the other side that the order would take."""
-    levels = _levels(asked)
-    if isinstance(levels, Missing):
-        return levels
-    depth = sum((quantity for _, quantity in levels), ZERO)
-    share = EXACT.divide(asked.quantity, depth) if depth else asked.quantity
-    return _at_most("max_book_share", share, _cap(asked, "max_book_share"), "book_share")
-
-
-def trading_hours(asked: Asked) -> Measured:
-    """Whether orders are taken now."""
-    hours = asked.scope.limits.trading_hours or ""
-    return Measured(is_within(hours, asked.now), {"now": asked.now.strftime("%a %H:%M"), "trading_hours": hours})
-
-
-# What is held and worked, at its worst.
-
-
-def position_quantity(asked: Asked) -> Measured:
-    """Base units of the symbol if all working orders of the side were filled, this one with them."""
-    cap = (asked.scope.limits.max_position_quantity or {}).get(asked.symbol)
-    if cap is None:
-        return Measured(True, {})
-    worst = asked.row.worst_quantity(asked.side, asked.quantity)
-    return Measured(worst <= cap, {**_used(asked), "position": _text(worst), "max_position_quantity": plain(cap)})
-
-
-def _used(asked: Asked) -> Mapping[str, str]:
-    row = asked.row
-    working = row.working_buy if asked.side is OrderSide.BUY else row.working_sell
-    return {"held": plain(row.traded), "working": plain(working), "quantity": plain(asked.quantity)}
-
-
-def _unvalued(asked: Asked) -> Missing:
-    return Missing(
-        "VALUE_UNKNOWN", f"the worth of what {asked.scope.scope} holds is not known: a fresh price is missing"
-    )
-
-
-def position_notional(asked: Asked) -> Measured | Missing:
-    """Quote units that the symbol's position would be worth at worst."""
-    worst = asked.row.worst_notional(asked.side, asked.notional)
-    if worst is None:
-        return _unvalued(asked)
-    return _at_most("max_position_notional", worst, _cap(asked, "max_position_notional"), "position_notional")
-
-
-def _worsts(asked: Asked, side: OrderSide) -> Mapping[str, Decimal | None]:
-    rows = {row.symbol: row.worst_notional(side) for row in asked.scope.symbols}
-    if side is asked.side:
-        rows[asked.symbol] = asked.row.worst_notional(side, asked.notional)
-    return rows
-
-
-def gross_exposure(asked: Asked) -> Measured | Missing:
-    """Worth of all positions at worst, long and short added up."""
-    long, short = _worsts(asked, OrderSide.BUY), _worsts(asked, OrderSide.SELL)
-    worst: dict[str, Decimal | None] = {}
-    for symbol, buying in long.items():
-        selling = short[symbol]
-        worst[symbol] = max(buying, selling, ZERO) if buying is not None and selling is not None else None
-    total = asked.scope.worth(worst)
-    if total is None:
-        return _unvalued(asked)
-    return _at_most("max_gross_exposure", total, _cap(asked, "max_gross_exposure"), "gross_exposure")
-
-
-def net_exposure(asked: Asked) -> Measured | Missing:
-    """Worth of all positions at worst in the order's direction, long less short."""
-    total = asked.scope.worth(_worsts(asked, asked.side))
-    if total is None:
-        return _unvalued(asked)
-    return _at_most("max_net_exposure", total, _cap(asked, "max_net_exposure"), "net_exposure")
-
-
-def concentration(asked: Asked) -> Measured | Missing:
-    """Share of the gross exposure that the symbol would be; what is worth no more than one order may be all of it."""
-    worst = _worsts(asked, asked.side)
-    own, total = worst[asked.symbol], asked.scope.worth({name: _size(value) for name, value in worst.items()})
-    rate = asked.row.rate
-    if own is None or total is None or rate is None:
-        return _unvalued(asked)
-    share = EXACT.divide(multiply(max(own, ZERO), rate), total) if total else ZERO
-    found = _at_most("max_concentration", share, _cap(asked, "max_concentration"), "concentration")
-    floor = asked.scope.limits.max_order_notional
-    return Measured(found.holds or (floor is not None and own <= floor), found.numbers)
-
-
-def _size(value: Decimal | None) -> Decimal | None:
-    return abs(value) if value is not None else None
-
-
-def open_orders(asked: Asked) -> Measured:
-    """Orders that have not ended, this one with them."""
-    return _at_most(
-        "max_open_orders", asked.scope.open_orders() + 1, asked.scope.limits.max_open_orders or 0, "open_orders"
-    )
-
-
-# How much in how long.
-
-
-def order_rate(limit: str) -> Judge:
-    """Admissions in a sliding window: the order that must be out of the window is."""
-
-    def judge(asked: Asked) -> Measured:
-        cap: int = getattr(asked.scope.limits, limit)
-        earlier, window = asked.scope.earlier_admissions.get(limit), RATE_WINDOWS[limit]
-        holds = cap > 0 and (earlier is None or earlier <= asked.now - window)
-        numbers = {limit: str(cap), "window_s": str(int(window.total_seconds()))}
-        if not holds and earlier is not None:
-            numbers["free_again_at"] = (earlier + window).isoformat()
-        return Measured(holds, numbers)
-
-    return judge
-
-
-def turnover(asked: Asked) -> Measured | Missing:
-    """Worth of what was traded today and is worked now, with this order."""
-    worths: dict[str, Decimal | None] = {
-        row.symbol: add(row.turnover, add(row.buy_notional, row.sell_notional)) for row in asked.scope.symbols
-    }
-    worths[asked.symbol] = add(worths.get(asked.symbol) or ZERO, asked.notional)
-    total = asked.scope.worth(worths)
-    if total is None:
-        return _unvalued(asked)
-    return _at_most("max_turnover_per_day", total, _cap(asked, "max_turnover_per_day"), "turnover")
-
-
-def duplicate(asked: Asked) -> Measured:
-    """Whether an order like it was placed a moment ago."""
-    twin = asked.exposure.twin
-    window = str(asked.scope.limits.duplicate_window_s)
-    return Measured(twin is None, {"twin": twin or "", "duplicate_window_s": window})
-
-
-# What was lost.
-
-
-def daily_loss(asked: Asked) -> Measured | Missing:
-    """Loss since midnight UTC, with what open positions would lose now."""
-    profit = asked.scope.profit(asked.scope.realized_today)
-    if profit is None:
-        return _unvalued(asked)
-    cap, loss = _cap(asked, "max_daily_loss"), max(EXACT.minus(profit), ZERO)
-    return Measured(loss < cap, {"loss": _text(loss), "max_daily_loss": plain(cap)})
-
-
-def drawdown(asked: Asked) -> Measured | Missing:
-    """Fall of the profit below its highest."""
-    profit = asked.scope.profit(asked.scope.realized_total)
-    if profit is None:
-        return _unvalued(asked)
-    cap, fall = _cap(asked, "max_drawdown"), max(subtract(asked.scope.peak_profit, profit), ZERO)
-    return Measured(fall < cap, {"drawdown": _text(fall), "max_drawdown": plain(cap)})
-
-
-def cooldown(asked: Asked) -> Measured:
-    """Time since a stop closed a position in the symbol at a loss."""
-    seconds = asked.scope.limits.cooldown_after_stop_s or 0
-    stopped_at = asked.scope.stop_outs.last_in_symbol_at
-    until = stopped_at + timedelta(seconds=seconds) if stopped_at is not None else None
-    numbers = {"cooldown_after_stop_s": str(seconds), **({"until": until.isoformat()} if until else {})}
-    return Measured(until is None or asked.now >= until, numbers)
-
-
-def stop_outs(asked: Asked) -> Measured:
-    """Stops at a loss in the window: at the limit, nothing more is opened."""
-    cap, count = asked.scope.limits.max_stop_outs or 0, asked.scope.stop_outs.count
-    window = asked.scope.limits.stop_out_window_s or STOP_OUT_WINDOW_S
-    return Measured(count < cap, {"stop_outs": str(count), "max_stop_outs": str(cap), "window_s": str(window)})
-
-
-def profit(asked: Asked) -> Measured:
-    """What the symbol realized in the window; one that closed nothing in it may be opened."""
-    cap, realized = _cap(asked, "min_profit"), asked.scope.realized_in_window
-    window = asked.scope.limits.profit_window_s or PROFIT_WINDOW_S
-    numbers = {"realized": plain(realized or ZERO), "min_profit": plain(cap), "window_s": str(window)}
-    return Measured(realized is None or realized >= cap, numbers)
-
-
-# Against ourselves, and asking a person.
-
-
-def self_trade(asked: Asked) -> Measured:
-    """Whether the order would trade with one of our own."""
-    crossed = asked.exposure.crossed
-    return Measured(not asked.scope.limits.forbid_self_trade or crossed is None, {"order_id": crossed or ""})
-
-
-def approval(asked: Asked) -> Measured:
-    """Whether the order is small enough to need nobody; else a person has so many seconds to approve it."""
-    found = _at_most("approval_above_notional", asked.notional, _cap(asked, "approval_above_notional"), "notional")
-    expires_s = asked.scope.limits.approval_expires_s or APPROVAL_EXPIRES_S
-    return found if found.holds else Measured(False, {**found.numbers, "approval_expires_s": str(expires_s)})
-
-
 CONTROLS: Final[tuple[Control, ...]] = (
     Control(
-        "allowed_symbols", "SYMBOL_NOT_ALLOWED", "the symbol is not on the allow list", allowed_symbols, locks=False
+        "allowed_symbols",
+        "SYMBOL_NOT_ALLOWED",
+        "the symbol is not on the allow list",
+        measures.allowed_symbols,
+        locks=False,
     ),
-    Control("denied_symbols", "SYMBOL_DENIED", "the symbol is on the deny list", denied_symbols, locks=False),
-    Control("trading_hours", "OUTSIDE_TRADING_HOURS", "orders are not taken at this time", trading_hours, locks=False),
+    Control("denied_symbols", "SYMBOL_DENIED", "the symbol is on the deny list", measures.denied_symbols, locks=False),
+    Control(
+        "trading_hours",
+        "OUTSIDE_TRADING_HOURS",
+        "orders are not taken at this time",
+        measures.trading_hours,
+        locks=False,
+    ),
     Control(
         "max_order_quantity",
         "ORDER_QUANTITY_ABOVE_LIMIT",
         "the order is larger than the risk limit",
-        order_quantity,
+        measures.order_quantity,
         locks=False,
     ),
     Control(
         "max_order_notional",
         "ORDER_NOTIONAL_ABOVE_LIMIT",
         "the order is worth more than the risk limit",
-        order_notional,
+        measures.order_notional,
         locks=False,
     ),
     Control(
         "max_price_deviation",
         "PRICE_OUTSIDE_BAND",
         "the price is too far from the market's",
-        price_deviation,
+        measures.price_deviation,
         needs_ticker=True,
         locks=False,
     ),
@@ -393,7 +78,7 @@ CONTROLS: Final[tuple[Control, ...]] = (
         "max_slippage",
         "SLIPPAGE_ABOVE_LIMIT",
         "the book says that the order would move the price too far",
-        slippage,
+        measures.slippage,
         needs_book=True,
         locks=False,
     ),
@@ -401,24 +86,26 @@ CONTROLS: Final[tuple[Control, ...]] = (
         "max_book_share",
         "BOOK_SHARE_ABOVE_LIMIT",
         "the order would take too much of the book",
-        book_share,
+        measures.book_share,
         needs_book=True,
         locks=False,
     ),
-    Control("duplicate_window_s", "DUPLICATE_ORDER", "an order like it was placed a moment ago", duplicate),
-    Control("forbid_self_trade", "SELF_TRADE", "the order would trade with a working order of ours", self_trade),
+    Control("duplicate_window_s", "DUPLICATE_ORDER", "an order like it was placed a moment ago", measures.duplicate),
+    Control(
+        "forbid_self_trade", "SELF_TRADE", "the order would trade with a working order of ours", measures.self_trade
+    ),
     Control(
         "max_position_quantity",
         "POSITION_QUANTITY_ABOVE_LIMIT",
         "the position could become larger than the risk limit",
-        position_quantity,
+        measures.position_quantity,
         reducing_passes=True,
     ),
     Control(
         "max_position_notional",
         "POSITION_NOTIONAL_ABOVE_LIMIT",
         "the position could become worth more than the risk limit",
-        position_notional,
+        measures.position_notional,
         reducing_passes=True,
         needs_ticker=True,
     ),
@@ -426,7 +113,7 @@ CONTROLS: Final[tuple[Control, ...]] = (
         "max_gross_exposure",
         "GROSS_EXPOSURE_ABOVE_LIMIT",
         "all positions could become worth more than the risk limit",
-        gross_exposure,
+        measures.gross_exposure,
         reducing_passes=True,
         needs_ticker=True,
     ),
@@ -434,7 +121,7 @@ CONTROLS: Final[tuple[Control, ...]] = (
         "max_net_exposure",
         "NET_EXPOSURE_ABOVE_LIMIT",
         "long less short could become worth more than the risk limit",
-        net_exposure,
+        measures.net_exposure,
         reducing_passes=True,
         needs_ticker=True,
     ),
@@ -442,20 +129,20 @@ CONTROLS: Final[tuple[Control, ...]] = (
         "max_concentration",
         "CONCENTRATION_ABOVE_LIMIT",
         "too much would be in one symbol",
-        concentration,
+        measures.concentration,
         reducing_passes=True,
         needs_ticker=True,
     ),
-    Control("max_open_orders", "OPEN_ORDERS_ABOVE_LIMIT", "too many orders have not ended", open_orders),
+    Control("max_open_orders", "OPEN_ORDERS_ABOVE_LIMIT", "too many orders have not ended", measures.open_orders),
     *(
-        Control(limit, "ORDER_RATE_ABOVE_LIMIT", "too many orders in a short time", order_rate(limit))
+        Control(limit, "ORDER_RATE_ABOVE_LIMIT", "too many orders in a short time", measures.order_rate(limit))
         for limit in RATE_WINDOWS
     ),
     Control(
         "max_turnover_per_day",
         "TURNOVER_ABOVE_LIMIT",
         "too much would be traded in a day",
-        turnover,
+        measures.turnover,
         reducing_passes=True,
         needs_ticker=True,
     ),
@@ -463,7 +150,7 @@ CONTROLS: Final[tuple[Control, ...]] = (
         "max_daily_loss",
         "DAILY_LOSS_ABOVE_LIMIT",
         "too much was lost today",
-        daily_loss,
+        measures.daily_loss,
         reducing_passes=True,
         needs_ticker=True,
     ),
@@ -471,7 +158,7 @@ CONTROLS: Final[tuple[Control, ...]] = (
         "max_drawdown",
         "DRAWDOWN_ABOVE_LIMIT",
         "the profit has fallen too far below its highest",
-        drawdown,
+        measures.drawdown,
         reducing_passes=True,
         needs_ticker=True,
     ),
@@ -479,22 +166,28 @@ CONTROLS: Final[tuple[Control, ...]] = (
         "cooldown_after_stop_s",
         "COOLDOWN_AFTER_STOP",
         "a stop closed a position in the symbol a moment ago",
-        cooldown,
+        measures.cooldown,
         reducing_passes=True,
     ),
     Control(
         "max_stop_outs",
         "STOP_OUTS_ABOVE_LIMIT",
         "too many stops closed positions at a loss",
-        stop_outs,
+        measures.stop_outs,
         reducing_passes=True,
     ),
-    Control("min_profit", "PROFIT_BELOW_MINIMUM", "the symbol has realized too little", profit, reducing_passes=True),
+    Control(
+        "min_profit",
+        "PROFIT_BELOW_MINIMUM",
+        "the symbol has realized too little",
+        measures.profit,
+        reducing_passes=True,
+    ),
     Control(
         "approval_above_notional",
         "APPROVAL_REQUIRED",
         "an order of this worth needs a person's approval",
-        approval,
+        measures.approval,
         asks_person=True,
         locks=False,
     ),
@@ -516,3 +209,17 @@ def needs_of(limits: Iterable[Limits]) -> Needs:
     return Needs(
         ticker=any(control.needs_ticker for control in asked), book=any(control.needs_book for control in asked)
     )
+
+
+__all__ = [
+    "APPROVAL_EXPIRES_S",
+    "CONTROLS",
+    "PROFIT_WINDOW_S",
+    "RATE_WINDOWS",
+    "STOP_OUT_WINDOW_S",
+    "Control",
+    "Measured",
+    "Missing",
+    "Needs",
+    "needs_of",
+]

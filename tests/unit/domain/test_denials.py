@@ -8,7 +8,7 @@ from domain.controls import CONTROLS
 from domain.denials import DENIALS
 
 ROOT = Path(__file__).parents[3]
-DECIDING = ("domain/instrument.py", "domain/risk.py", "domain/controls.py", "activities/validating.py")
+DECIDING = ("domain/instrument.py", "domain/risk.py", "domain/measures.py", "activities/validating.py")
 """Where an order is denied."""
 MAKERS = frozenset({"deny", "_denied", "_unavailable", "Missing"})
 NOT_OF_A_TICKET = frozenset({"RESERVATION_EXCEEDED"})
