@@ -67,7 +67,7 @@ async def _figures(
     values = await valuation.values_of(connection, symbols, limit_set, mode=mode, now=now) if symbols else {}
     exposed = tuple(gate.exposure_of(entry, values, now) for entry in held)
     return ScopeFigures(
-        scope=scope, limits=limits, symbols=exposed, **await gate.losses(connection, limits, row, exposed, now)
+        scope=scope, limits=limits, symbols=exposed, **await gate.realized_of(connection, limits, row, exposed, now)
     )
 
 
