@@ -49,7 +49,7 @@ from storage.accounting_store import SqlAccountingStore
 from storage.approvals import SqlApprovalStore
 from storage.comparison import SqlReconciliationStore
 from storage.database import open_engine
-from storage.kill_sweeps import SqlSweepStore, SqlSwitches
+from storage.kill_sweeps import SqlSweepStore, SqlSwitches, loss_trips
 from storage.limit_sets import follow_limits
 from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
@@ -101,7 +101,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         for endless in (
             keep_account_workflows(client, served),
             keep_sweeping(client, SqlSweepStore(engine), served, kill.cancel_now),
-            keep_watching(_trip_watch(engine, exchanges).round),
+            keep_watching(_trip_watch(settings, engine, exchanges).round),
         ):
             stack.callback(asyncio.create_task(endless).cancel)
         log.info("worker_ready", extra={"identity": identity, "accounts": list(served)})
@@ -128,12 +128,14 @@ def _kill_activities(client: Client, settings: Settings, engine: AsyncEngine, ve
     )
 
 
-def _trip_watch(engine: AsyncEngine, exchanges: Mapping[str, Exchange]) -> TripWatch:
+def _trip_watch(settings: Settings, engine: AsyncEngine, exchanges: Mapping[str, Exchange]) -> TripWatch:
+    modes = {account: terms.mode for account, terms in settings.terms().items()}
     return TripWatch(
         terms=TripTerms(),
         exchanges=exchanges,
         open_cases=SqlSweepStore(engine).open_codes,
         working=SqlOrderStore(engine).working_orders,
+        losses=lambda account, terms: loss_trips(engine, account, modes[account], terms, now=clock()),
         trip=lambda tripped: kill_switch.trip(engine, tripped),
         clock=clock,
     )

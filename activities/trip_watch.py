@@ -12,8 +12,8 @@ from domain.ports import Exchange
 from domain.trips import CallCount, Trip, TripTerms, error_trip, mismatch_trip, skew_trip, stale_trip
 from observability import metrics
 
-VENUE_INTERVAL: Final = timedelta(seconds=5)
-"""The venue is asked for its clock and its tickers this rarely, and only if a trip needs them."""
+MEASURE_INTERVAL: Final = timedelta(seconds=5)
+"""Losses are measured this rarely, and the venue is asked for its clock and its tickers, if a trip needs them."""
 SYMBOLS_MAX: Final = 20
 """Markets that are looked at in one round, at most."""
 
@@ -27,6 +27,8 @@ class TripWatch:
         Returns the codes of an account's open cases.
     working
         Returns an account's working orders.
+    losses
+        Measures what the account's scopes have lost, and returns the trips that come of it.
     trip
         Pulls the switch; does nothing when it is on.
     """
@@ -38,6 +40,7 @@ class TripWatch:
         exchanges: Mapping[str, Exchange],
         open_cases: Callable[[str], Awaitable[Collection[str]]],
         working: Callable[[str], Awaitable[Sequence[Order]]],
+        losses: Callable[[str, TripTerms], Awaitable[Sequence[Trip | None]]],
         trip: Callable[[Trip], Awaitable[Engaged | None]],
         clock: Callable[[], datetime],
     ) -> None:
@@ -45,6 +48,7 @@ class TripWatch:
         self._exchanges = exchanges
         self._open_cases = open_cases
         self._working = working
+        self._losses = losses
         self._trip = trip
         self._clock = clock
         self._counts: dict[str, deque[CallCount]] = {}
@@ -55,7 +59,7 @@ class TripWatch:
         """Look at every account once, and return the switches that were pulled. Raises `StoreUnavailable`."""
         pulled = []
         for account in self._exchanges:
-            for trip in [await self._of_ledger(account), self._of_calls(account), *await self._of_venue(account)]:
+            for trip in [await self._of_ledger(account), self._of_calls(account), *await self._of_markets(account)]:
                 engaged = await self._trip(trip) if trip is not None else None
                 if engaged is not None:
                     pulled.append(engaged)
@@ -76,13 +80,16 @@ class TripWatch:
             counts.popleft()
         return error_trip(account, counts, self._terms)
 
-    async def _of_venue(self, account: str) -> Sequence[Trip | None]:
+    async def _of_markets(self, account: str) -> Sequence[Trip | None]:
         now, last = self._clock(), self._asked_at.get(account)
-        if not self._terms.asks_the_venue or (last is not None and now - last < VENUE_INTERVAL):
+        if last is not None and now - last < MEASURE_INTERVAL:
             return ()
         self._asked_at[account] = now
+        losses = await self._losses(account, self._terms)
+        if not self._terms.asks_the_venue:
+            return losses
         exchange = self._exchanges[account]
-        trips = [skew_trip(account, (await exchange.status()).clock_skew_ms, self._terms)]
+        trips = [*losses, skew_trip(account, (await exchange.status()).clock_skew_ms, self._terms)]
         symbols = sorted({order.ticket.symbol for order in await self._working(account)})
         for key in [key for key in self._seen_at if key[0] == account and key[1] not in symbols]:
             del self._seen_at[key]

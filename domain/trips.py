@@ -39,6 +39,8 @@ class TripTerms(Frozen):
     """Seconds that the market data of a symbol with working orders may be old, or missing."""
     max_clock_skew_ms: int | None = None
     """Milliseconds that our clock may differ from the venue's."""
+    loss_limit: bool = False
+    """A scope has reached its `max_daily_loss`. Off: the gate denies what opens anyway, and lets what reduces pass."""
     cancel_orders: bool = False
     """Whether a trip cancels the account's orders too."""
 
@@ -128,10 +130,10 @@ def skew_trip(account: str, skew_ms: int | None, terms: TripTerms) -> Trip | Non
 
 
 def loss_trip(scope: str, *, loss: Decimal, limit: Decimal, currency: str, terms: TripTerms) -> Trip | None:
-    """Trip when a scope has lost more than its limit; both in the currency, losses above zero."""
-    if loss <= limit:
+    """Trip when a scope has lost as much as it may; both in the currency, losses above zero."""
+    if not terms.loss_limit or loss < limit:
         return None
-    reason = deny(LOSS_LIMIT, "the loss is above its limit", loss=loss, limit=limit, currency=currency)
+    reason = deny(LOSS_LIMIT, "the day's loss has reached its limit", loss=loss, limit=limit, currency=currency)
     return Trip(scope=scope, reason=reason, cancel_orders=terms.cancel_orders)
 
 

@@ -1,6 +1,7 @@
 """What the switches ask of who carries them out: orders to cancel, positions to close; and the dead-man switches."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Row, delete, func, select, text, update
@@ -18,8 +19,9 @@ from domain.kill import (
     Switch,
     concerns,
 )
-from domain.order import Order
-from storage import order_rows
+from domain.order import Order, TradingMode
+from domain.trips import Trip, TripTerms, loss_trip
+from storage import losses, order_rows
 from storage.database import in_transaction
 from storage.kill_switch import SCOPES_OF_ROW, SELF, SqlKillSwitch, engage, record
 from storage.kill_tables import deadman_switches, kill_exemptions, kill_sweeps, kill_switches
@@ -220,6 +222,16 @@ class SqlSweepStore:
                 await record(connection, switch.scope, KillEventKind.FLATTENED, by=SELF, why=why, numbers=numbers)
 
         await in_transaction(self._engine, write)
+
+
+async def loss_trips(
+    engine: AsyncEngine, account: str, mode: TradingMode, terms: TripTerms, *, now: datetime
+) -> Sequence[Trip | None]:
+    """Measure what the account's scopes have lost, and keep their peaks; return the trips that come of it."""
+    return [
+        loss_trip(lost.scope, loss=lost.loss, limit=lost.limit, currency=lost.currency, terms=terms)
+        for lost in await losses.look(engine, account, mode, now=now)
+    ]
 
 
 async def _to_flatten(connection: AsyncConnection, account: str) -> Sequence[Switch]:

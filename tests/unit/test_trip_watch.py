@@ -12,7 +12,16 @@ from domain.comparison import POSITION_MISMATCH
 from domain.errors import VenueUnavailable
 from domain.kill import Engaged, Switch
 from domain.order import Order, TradingMode
-from domain.trips import CLOCK_SKEWED, RECONCILIATION_MISMATCH, STALE_MARKET_DATA, VENUE_ERRORS, Trip, TripTerms
+from domain.trips import (
+    CLOCK_SKEWED,
+    LOSS_LIMIT,
+    RECONCILIATION_MISMATCH,
+    STALE_MARKET_DATA,
+    VENUE_ERRORS,
+    Trip,
+    TripTerms,
+    loss_trip,
+)
 from observability import metrics
 from tests.factories import NOW, make_request
 from tests.workflow.scripted_exchange import ScriptedExchange
@@ -27,6 +36,7 @@ class Stage:
     now: datetime = NOW
     codes: Collection[str] = ()
     orders: Sequence[Order] = ()
+    loss: Decimal = Decimal(0)
     venue: ScriptedExchange = field(default_factory=ScriptedExchange)
     trips: list[Trip] = field(default_factory=list)
 
@@ -36,6 +46,7 @@ class Stage:
             exchanges={self.account: self.venue},
             open_cases=self._open_cases,
             working=self._working,
+            losses=self._lost,
             trip=self._trip,
             clock=lambda: self.now,
         )
@@ -45,6 +56,10 @@ class Stage:
 
     async def _working(self, account: str) -> Sequence[Order]:
         return self.orders
+
+    async def _lost(self, account: str, terms: TripTerms) -> Sequence[Trip | None]:
+        figures = {"loss": self.loss, "limit": Decimal(100)}
+        return [loss_trip(f"account:{account}", **figures, currency="USDT", terms=terms)]
 
     async def _trip(self, trip: Trip) -> Engaged | None:
         if trip.scope in [known.scope for known in self.trips]:
@@ -108,6 +123,13 @@ async def test_market_that_is_not_seen_while_orders_work_pulls_it() -> None:
     assert await stage.after(6) == []
     assert await stage.after(6) == [STALE_MARKET_DATA]
     assert stage.trips[0].reason.numbers["symbol"] == "BTC/USDT"
+
+
+async def test_loss_that_reaches_its_limit_pulls_it() -> None:
+    stage = Stage("trip-loss", TripTerms(loss_limit=True), loss=Decimal("99.9"))
+    assert await stage.after(6) == []
+    stage.loss = Decimal(100)
+    assert await stage.after(6) == [LOSS_LIMIT]
 
 
 async def test_clock_that_is_off_pulls_it(monkeypatch: pytest.MonkeyPatch) -> None:

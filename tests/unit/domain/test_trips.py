@@ -97,9 +97,11 @@ def test_skewed_clock_trips_either_way(skew_ms: int | None, trips: bool) -> None
     assert skew_trip(ACCOUNT, skew_ms, TripTerms()) is None
 
 
-@pytest.mark.parametrize(("loss", "trips"), [("-5", False), ("100", False), ("100.000000000000000001", True)])
-def test_loss_above_its_limit_trips(loss: str, trips: bool) -> None:
-    trip = loss_trip("firm", loss=Decimal(loss), limit=Decimal(100), currency="USDT", terms=TripTerms())
+@pytest.mark.parametrize(("loss", "trips"), [("-5", False), ("99.999999999999999999", False), ("100", True)])
+def test_loss_that_reaches_its_limit_trips_if_asked_for(loss: str, trips: bool) -> None:
+    figures = {"loss": Decimal(loss), "limit": Decimal(100)}
+    trip = loss_trip("firm", **figures, currency="USDT", terms=TripTerms(loss_limit=True))
+    assert loss_trip("firm", **figures, currency="USDT", terms=TripTerms()) is None
     assert code_of(trip) == (LOSS_LIMIT if trips else None)
     if trip is not None:
         assert trip.reason.numbers == {"loss": loss, "limit": "100", "currency": "USDT"}
