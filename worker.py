@@ -33,11 +33,13 @@ from credentials import open_credentials
 from domain.errors import ConfigurationError, CredentialsUnavailable, StoreUnavailable
 from domain.identifiers import ORDERS_QUEUE, order_id_from_bytes, venue_queue
 from domain.ports import Exchange
+from domain.risk_agent import RiskAgent
 from domain.trips import TripTerms
 from exchanges.opening import open_exchange
 from exchanges.paper_exchange import PaperExchange, PaperTerms
 from observability.logs import set_up_logs
 from observability.metrics import serve
+from risk_agent import HttpRiskAgent
 from settings import Settings, load_settings
 from starter.connection import connect_with
 from starter.feeds import keep_account_workflows, reconcile_soon, start_feed
@@ -91,7 +93,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         since = await _once_there(stop, SqlReconciliationStore(engine).ledger_time)
         venue = VenueActivities(SqlOrderStore(engine), exchanges=exchanges, identity=identity, clock=clock)
         kill = _kill_activities(client, settings, engine, venue)
-        await stack.enter_async_context(_orders_worker(client, settings, engine, identity, kill, since=since))
+        agent = _risk_agent(settings)
+        if agent is not None:
+            stack.push_async_callback(agent.close)
+        orders = _orders_worker(client, settings, engine, identity, kill, since=since, agent=agent)
+        await stack.enter_async_context(orders)
         steps = _venue_steps(client, settings, engine, exchanges, venue, kill)
         for worker in _venue_workers(client, settings, tuple(exchanges), identity, steps):
             await stack.enter_async_context(worker)
@@ -111,6 +117,14 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             settings.worker.ready_file.write_text(json.dumps({"pid": os.getpid()}))
         await stop.wait()
         log.info("worker_stopping", extra={"identity": identity})
+
+
+def _risk_agent(settings: Settings) -> HttpRiskAgent | None:
+    """Return the external risk agent, if one is configured; its settings have checked that there is a secret."""
+    own = settings.risk.agent
+    if own.url is None or own.secret is None:
+        return None
+    return HttpRiskAgent(own.url, own.secret, timeout_ms=own.timeout_ms, scopes=tuple(own.scopes), shadow=own.shadow)
 
 
 def _kill_activities(client: Client, settings: Settings, engine: AsyncEngine, venue: VenueActivities) -> KillActivities:
@@ -142,13 +156,20 @@ def _trip_watch(settings: Settings, engine: AsyncEngine, exchanges: Mapping[str,
 
 
 def _orders_worker(
-    client: Client, settings: Settings, engine: AsyncEngine, identity: str, kill: KillActivities, *, since: datetime
+    client: Client,
+    settings: Settings,
+    engine: AsyncEngine,
+    identity: str,
+    kill: KillActivities,
+    *,
+    since: datetime,
+    agent: RiskAgent | None,
 ) -> Worker:
     """All workflows, and the steps that touch only the ledger. Nothing is admitted that was not reconciled `since`."""
     terms = {
         account: entry.model_copy(update={"reconciled_since": since}) for account, entry in settings.terms().items()
     }
-    ledger = LedgerActivities(SqlOrderStore(engine), terms=terms, clock=clock)
+    ledger = LedgerActivities(SqlOrderStore(engine), terms=terms, clock=clock, agent=agent)
     held = ApprovalActivities(SqlApprovalStore(engine), terms=terms, clock=clock)
     return Worker(
         client,

@@ -11,7 +11,8 @@ from domain.errors import UnknownAccount
 from domain.events import Reason
 from domain.order import Order
 from domain.ports import Admission, OrderStore
-from domain.risk import AccountTerms, Answer
+from domain.risk import AccountTerms, Answer, Finding
+from domain.risk_agent import RiskAgent, question_of
 from observability import metrics
 
 
@@ -24,23 +25,48 @@ class LedgerActivities:
         What the configuration says of each account, by its name.
     clock
         Gives the time, UTC; the only place of this class that knows it.
+    agent
+        The external risk agent, where there is one.
     """
 
-    def __init__(self, store: OrderStore, *, terms: Mapping[str, AccountTerms], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: OrderStore,
+        *,
+        terms: Mapping[str, AccountTerms],
+        clock: Callable[[], datetime],
+        agent: RiskAgent | None = None,
+    ) -> None:
         self._store = store
         self._terms = terms
         self._clock = clock
+        self._agent = agent
 
     @activity.defn(name="risk_check")
     async def risk_check(self, call: RiskCall) -> Admission:
         """Decide and record the intent in one transaction: limits, reservation, order, facts."""
         async with in_activity():
             terms = self._terms_of(call.request.account)
-            admission = await self._store.admit(call.request, call.validated, terms=terms, now=self._clock())
+            outside = await self._ask_agent(call, terms)
+            admission = await self._store.admit(
+                call.request, call.validated, terms=terms, now=self._clock(), outside=outside
+            )
             if admission.answer is Answer.ALLOW:
                 ticket = call.request.ticket
                 metrics.ORDERS_PLACED.labels(call.request.account, ticket.side, ticket.order_type).inc()
             return admission
+
+    async def _ask_agent(self, call: RiskCall, terms: AccountTerms) -> tuple[Finding, ...]:
+        """Ask the risk agent about an order that our own limits would let pass, before any lock is taken."""
+        if self._agent is None or not self._agent.concerns(call.request):
+            return ()
+        foreseen = await self._store.foresee(call.request, call.validated, terms=terms, now=self._clock())
+        question = question_of(call.request, call.validated, foreseen, terms) if foreseen is not None else None
+        if question is None:
+            return ()
+        found = await self._agent.ask(question)
+        metrics.RISK_AGENT_ANSWERS.labels(call.request.account, found.answer).inc()
+        return (found,)
 
     @activity.defn(name="risk_check_again")
     async def risk_check_again(self, call: RiskCall) -> Reason | None:

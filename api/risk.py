@@ -35,11 +35,13 @@ from api.risk_schemas import (
 )
 from api.schemas import OrderBody, parse_body
 from domain.errors import CredentialsUnavailable, UnknownAccount, UnknownSymbol, VenueError
+from domain.exposure import Validated
 from domain.instrument import deny
 from domain.limits import LimitSet, ScopeKind
-from domain.order import OrderTicket, TradingMode
+from domain.order import OrderRequest, TradingMode
 from domain.rehearsal import rehearse
 from domain.risk import Answer, Decision
+from domain.risk_agent import is_concerned
 from domain.risk_desk import LimitVersion, Simulated
 from settings import RiskSettings
 from starter.client import new_request
@@ -89,14 +91,16 @@ async def _asked(body: OrderBody, context: Context, requested_by: str, path: str
         account, ticket = await _checked(body, context)
     except (UnknownAccount, UnknownSymbol) as error:
         return problem(error, status=422, instance=path)
-    mode = context.settings.mode_of(account)
-    simulated, validated = await _simulated(context, account, ticket, requested_by)
-    return answer(simulated_json(simulated, validated, account=account, mode=mode, ticket=ticket))
+    mode, agent = context.settings.mode_of(account), context.settings.risk.agent
+    asked = new_request(ticket, account=account, requested_by=requested_by)
+    simulated, validated = await _simulated(context, account, asked)
+    asks_agent = agent.url is not None and is_concerned(asked, tuple(agent.scopes))
+    told = simulated_json(simulated, validated, account=account, mode=mode, ticket=ticket, asks_agent=asks_agent)
+    return answer(told)
 
 
-async def _simulated(context: Context, account: str, ticket: OrderTicket, requested_by: str) -> tuple[Simulated, Any]:
-    now = datetime.now(UTC)
-    request = new_request(ticket, account=account, requested_by=requested_by)
+async def _simulated(context: Context, account: str, request: OrderRequest) -> tuple[Simulated, Validated | None]:
+    now, ticket = datetime.now(UTC), request.ticket
     holds = await context.risk.limits()
     limits = (holds.limits if holds is not None else LimitSet()).of_order(request).values()
     try:

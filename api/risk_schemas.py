@@ -15,6 +15,7 @@ from domain.limits import Limits
 from domain.order import Label, OrderSide, OrderTicket, TradingMode
 from domain.rehearsal import Outcome, Rehearsal
 from domain.risk import Answer, Finding, worst_price
+from domain.risk_agent import RISK_AGENT
 from domain.risk_desk import Changed, Discrepancy, LimitVersion, ScopeUse, Simulated
 
 
@@ -83,6 +84,7 @@ class SimulatedJson(BaseModel):
     stop_price: Number | None
     measured_at: Number | None = Field(description="quote units per base unit that the limits measure it at")
     limits_version: int | None
+    not_asked: list[str] = Field(description="risk_agent: it is asked about orders alone, and may say no")
     at: datetime
     order: OrderJson | None = Field(description="set when the order is recorded already")
 
@@ -219,7 +221,13 @@ def finding_json(finding: Finding) -> FindingJson:
 
 
 def simulated_json(
-    simulated: Simulated, validated: Validated | None, *, account: str, mode: TradingMode, ticket: OrderTicket
+    simulated: Simulated,
+    validated: Validated | None,
+    *,
+    account: str,
+    mode: TradingMode,
+    ticket: OrderTicket,
+    asks_agent: bool,
 ) -> SimulatedJson:
     """Return what the gate would say in the wire's words."""
     decision, order = simulated.decision, simulated.order
@@ -240,6 +248,7 @@ def simulated_json(
         stop_price=normal.trigger_price if normal is not None else None,
         measured_at=worst_price(ticket, normal, reference) if normal is not None else None,
         limits_version=simulated.version,
+        not_asked=[RISK_AGENT] if asks_agent else [],
         at=simulated.at,
         order=order_json(order) if order is not None else None,
     )

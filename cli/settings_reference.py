@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from domain.limits import Limits
 from domain.order import TradingMode
-from settings import LIMITED, SECTIONS, AccountSettings, Settings
+from settings import LIMITED, SECTIONS, AccountSettings, RiskAgentSettings, Settings
 
 
 class SettingRow(NamedTuple):
@@ -29,10 +29,11 @@ def settings_reference() -> Iterator[SettingRow]:
         if name not in ("accounts", *SECTIONS):
             yield _row(name, field, env=name.upper())
     sections: dict[str, type[BaseModel]] = {"accounts.NAME": AccountSettings, **SECTIONS}
+    sections["risk.agent"] = RiskAgentSettings
     sections["risk.accounts.NAME"] = Limits
     for section, model in sections.items():
         for name, field in model.model_fields.items():
-            if section != "risk" or name not in LIMITED:
+            if section != "risk" or name not in (*LIMITED, "agent"):
                 place = f"{section}.{name}"
                 yield _row(place, field, env=place.upper().replace(".", "__"))
 

@@ -26,7 +26,7 @@ from domain.reports import (
     Ticker,
     VenueStatus,
 )
-from domain.risk import AccountTerms, Answer, Validated
+from domain.risk import AccountTerms, Answer, Decision, Finding, Validated
 
 LastLook = Callable[[], Awaitable[bool]]
 """Asked just before the bytes leave; false means: do not send. It is a compare-and-set in the ledger."""
@@ -147,13 +147,24 @@ class OrderStore(Protocol):
     """The ledger as the order's life writes it. Each method is one transaction. Raises `StoreUnavailable`."""
 
     async def admit(
-        self, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
+        self,
+        request: OrderRequest,
+        validated: Validated,
+        *,
+        terms: AccountTerms,
+        now: datetime,
+        outside: tuple[Finding, ...] = (),
     ) -> Admission:
         """Record the intent and its decision: order, limits by conditional update, reservation, facts.
 
         An order that is recorded already is returned as it stands. A denied one is recorded as DENIED. UNAVAILABLE
         records nothing. Raises `IdempotencyConflict` when the id belongs to another ticket.
         """
+
+    async def foresee(
+        self, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
+    ) -> Decision | None:
+        """Return what `admit` would say, and record nothing; `None` for an order that is recorded."""
 
     async def deny(self, request: OrderRequest, reason: Reason, *, terms: AccountTerms, now: datetime) -> Order:
         """Record an order that was denied, also for lack of data. An order that is recorded is returned as it is."""

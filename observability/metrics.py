@@ -15,6 +15,9 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 ORDERS_PLACED: Final = Counter(
     "volex_orders_placed_total", "Orders admitted", ["account", "side", "order_type"], registry=REGISTRY
 )
+RISK_AGENT_ANSWERS: Final = Counter(
+    "volex_risk_agent_answers_total", "Answers of the external risk agent", ["account", "answer"], registry=REGISTRY
+)
 ORDERS_FINAL: Final = Counter(
     "volex_orders_final_total", "Orders that reached a final status", ["account", "status"], registry=REGISTRY
 )

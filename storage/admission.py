@@ -79,6 +79,16 @@ async def ask(
     return Asked(order=order, seen=seen, decision=decision)
 
 
+async def foresee(
+    connection: AsyncConnection, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
+) -> Asked | Order:
+    """Ask the gate, and take back what it locked and wrote."""
+    asking = await connection.begin_nested()
+    asked = await ask(connection, request, validated, terms=terms, now=now)
+    await asking.rollback()
+    return asked
+
+
 async def admit(
     connection: AsyncConnection,
     request: OrderRequest,

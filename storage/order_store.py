@@ -13,7 +13,7 @@ from domain.numbers import Price, Quantity
 from domain.order import Order, OrderRequest
 from domain.ports import Admission, Attempt, Notice
 from domain.reports import Balance, OrderReport, SubmitOutcome
-from domain.risk import AccountTerms, Validated
+from domain.risk import AccountTerms, Decision, Finding, Validated
 from storage import admission, attempts, cases, doubts, holdings, limit_sets, order_rows, recording
 from storage.database import in_transaction
 from storage.tables import orders
@@ -36,12 +36,30 @@ class SqlOrderStore:
         self._engine = engine
 
     async def admit(
-        self, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
+        self,
+        request: OrderRequest,
+        validated: Validated,
+        *,
+        terms: AccountTerms,
+        now: datetime,
+        outside: tuple[Finding, ...] = (),
     ) -> Admission:
         """Record the intent and its decision."""
         return await in_transaction(
-            self._engine, lambda connection: admission.admit(connection, request, validated, terms=terms, now=now)
+            self._engine,
+            lambda connection: admission.admit(connection, request, validated, terms=terms, now=now, outside=outside),
         )
+
+    async def foresee(
+        self, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
+    ) -> Decision | None:
+        """Return what `admit` would say."""
+
+        async def work(connection: AsyncConnection) -> Decision | None:
+            asked = await admission.foresee(connection, request, validated, terms=terms, now=now)
+            return asked.decision if isinstance(asked, admission.Asked) else None
+
+        return await in_transaction(self._engine, work)
 
     async def deny(self, request: OrderRequest, reason: Reason, *, terms: AccountTerms, now: datetime) -> Order:
         """Record an order that was denied."""

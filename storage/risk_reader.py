@@ -43,10 +43,8 @@ class SqlRiskDesk:
         """Ask the gate by the path of every order; what it locked and wrote is taken back."""
 
         async def work(connection: AsyncConnection) -> Simulated:
-            asking = await connection.begin_nested()
             holds = await limit_sets.newest(connection)
-            asked = await admission.ask(connection, request, validated, terms=terms, now=now)
-            await asking.rollback()
+            asked = await admission.foresee(connection, request, validated, terms=terms, now=now)
             version = holds.version if holds is not None else None
             if isinstance(asked, Order):
                 return Simulated(decision=None, order=asked, version=version, at=now)

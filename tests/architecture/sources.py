@@ -13,6 +13,7 @@ PRODUCT = (
     "exchanges",
     "storage",
     "credentials",
+    "risk_agent",
     "observability",
     "starter",
     "api",

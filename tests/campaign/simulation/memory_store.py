@@ -26,6 +26,7 @@ from domain.risk import (
     Answer,
     Decision,
     Exposure,
+    Finding,
     Reservation,
     Validated,
     balance_denial,
@@ -50,7 +51,13 @@ class MemoryOrderStore(MemoryComparison):
     # The intent.
 
     async def admit(
-        self, request: OrderRequest, validated: Validated, *, terms: AccountTerms, now: datetime
+        self,
+        request: OrderRequest,
+        validated: Validated,
+        *,
+        terms: AccountTerms,
+        now: datetime,
+        outside: tuple[Finding, ...] = (),
     ) -> Admission:
         book = self.book(request.account)
         row = book.orders.get(request.order_id)
@@ -69,7 +76,7 @@ class MemoryOrderStore(MemoryComparison):
             scopes=self._scopes(request),
         )
         order = request.new_order(exchange=terms.exchange, mode=terms.mode)
-        decision = admission.check(ticket, validated, exposure=exposure, now=now)
+        decision = admission.check(ticket, validated, exposure=exposure, now=now, outside=outside)
         if decision.answer is Answer.UNAVAILABLE:
             return Admission(answer=decision.answer, order=order, reason=decision.reason)
         self._claim_key(book, request)

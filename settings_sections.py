@@ -1,0 +1,149 @@
+"""The sections of the settings: what `volex.toml` has as tables, each a frozen model. `settings.py` reads them."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from domain.limits import FIRM, Limits, LimitSet, ScopeKind, scope_name
+from domain.numbers import WrittenAmount
+from domain.order import TradingMode
+
+SECRET_MIN_LENGTH: Final = 16
+SCOPE: Final = re.compile(r"firm|(key|symbol|strategy|account):[\x20-\x7e]{1,64}")
+_KEYS_OF_CCXT: Final = frozenset({"apiKey", "secret", "password", "uid", "privateKey", "token", "twofa", "login"})
+
+
+def _words(value: object) -> object:
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+"""A list in the file; in the environment, words with commas between."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AccountSettings(Section):
+    """One account at one venue: `[accounts.NAME]`."""
+
+    exchange: str = Field(description="ccxt id of the venue")
+    mode: TradingMode = Field(default=TradingMode.PAPER, description="paper, sandbox or live")
+    credentials: Literal["vault", "env", "none"] = Field(
+        default="none", description="where the keys come from: vault, env (NAME_API_KEY, NAME_SECRET_KEY) or none"
+    )
+    ccxt: dict[str, Any] = Field(
+        default={}, repr=False, description="merged into ccxt's constructor as it stands: urls, options, proxies, …"
+    )
+    time_fence_s: Annotated[int, Field(ge=1, le=3600)] | Literal["never"] | None = Field(
+        default=None,
+        description="seconds after signing from which 'not found' proves that an order was never placed; "
+        "never: a person decides; the venue's own figure when left out",
+    )
+
+    @field_validator("ccxt")
+    @classmethod
+    def _holds_no_keys(cls, ccxt: dict[str, Any]) -> dict[str, Any]:
+        if found := sorted(_KEYS_OF_CCXT & ccxt.keys()):
+            raise ValueError(f"{', '.join(found)}: keys belong in Vault or in the environment, not in the file")
+        return ccxt
+
+
+def _money(default: str | None, description: str) -> Any:
+    return Field(default=default, validate_default=True, description=description)
+
+
+class RiskAgentSettings(Section):
+    """The external risk agent: `[risk.agent]`. Without a url there is none."""
+
+    url: str | None = Field(default=None, description="where the risk agent is asked: http:// or https://")
+    secret: SecretStr | None = Field(
+        default=None, description="what questions and answers are signed with; only in the environment"
+    )
+    timeout_ms: int = Field(default=1000, ge=10, le=8000, description="milliseconds that its answer may take")
+    scopes: Words = Field(default=(), description="scopes whose orders it is asked about; all orders if empty")
+    shadow: bool = Field(default=False, description="true: its answers are recorded, and do not count")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.url is None:
+            return self
+        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
+            raise ValueError("url must begin with http:// or https://")
+        if self.secret is None or len(self.secret.get_secret_value()) < SECRET_MIN_LENGTH:
+            raise ValueError(f"needs a secret of {SECRET_MIN_LENGTH} characters or more: set RISK__AGENT__SECRET")
+        for scope in self.scopes:
+            if not SCOPE.fullmatch(scope):
+                raise ValueError(f"scopes: {scope!r} is none: use firm, account:NAME, symbol:…, strategy:… or key:…")
+        return self
+
+
+class RiskSettings(Limits):
+    """Limits: `[risk]` holds for every account, `[risk.accounts.NAME]` says otherwise for one. All that hold must hold.
+
+    Amounts are text or whole numbers, never floats.
+    """
+
+    max_order_notional: WrittenAmount | None = _money("100000", "quote units of one order")
+    allowed_symbols: Words | None = Field(default=None, description="symbols that may be traded; all if empty")
+    denied_symbols: Words | None = Field(default=None, description="symbols that may not be traded")
+    shadow: Words | None = Field(default=None, description="names of limits that are recorded and do not hold")
+    currency: str = Field(default="USDT", description="asset that sums over symbols are told in: the risk currency")
+    equal_assets: Words = Field(default=("USDT", "USD", "USDC"), description="assets worth one another to limits")
+    kill_switch: bool = Field(default=False, description="true: no order is admitted and none is sent")
+    firm: Limits = Field(default=Limits(), description="limits of all accounts together")
+    accounts: dict[str, Limits] = Field(default_factory=dict, description="limits of an account")
+    strategies: dict[str, Limits] = Field(default_factory=dict, description="limits of a strategy over all accounts")
+    symbols: dict[str, Limits] = Field(default_factory=dict, description="limits of a symbol over all accounts")
+    agent: RiskAgentSettings = Field(default=RiskAgentSettings(), description="the external risk agent")
+    keys: dict[str, Limits] = Field(default_factory=dict, description="limits of an asker, by `requested_by`")
+
+    def limit_set(self) -> LimitSet:
+        """Return the limits by scope."""
+        kinds = {
+            ScopeKind.ACCOUNT: self.accounts,
+            ScopeKind.STRATEGY: self.strategies,
+            ScopeKind.SYMBOL: self.symbols,
+            ScopeKind.KEY: self.keys,
+        }
+        named = {scope_name(kind, name): limits for kind, table in kinds.items() for name, limits in table.items()}
+        return LimitSet(
+            accounts=Limits(**{name: getattr(self, name) for name in Limits.model_fields}),
+            by_scope={FIRM: self.firm, **named},
+            currency=self.currency,
+            equal_assets=self.equal_assets,
+        )
+
+
+class PaperSettings(Section):
+    """The dry run: `[paper]`."""
+
+    balances: dict[str, WrittenAmount] = Field(
+        default={"USDT": "100000", "USD": "100000", "BTC": "10", "ETH": "100", "SOL": "1000"},
+        validate_default=True,
+        description="what a paper account opens with, units by asset",
+    )
+    maker_rate: WrittenAmount = _money("0.001", "share of a resting fill that is taken as commission")
+    taker_rate: WrittenAmount = _money("0.001", "share of a taking fill that is taken as commission")
+    latency_ms: int = Field(default=5, ge=0, le=60_000, description="milliseconds that the paper venue takes to answer")
+
+
+class WorkerSettings(Section):
+    """The worker: `[worker]`."""
+
+    max_cached_workflows: int = Field(default=2000, ge=0, description="orders kept in memory between their steps")
+    graceful_shutdown_s: int = Field(default=20, ge=1, le=300, description="seconds for running venue calls to finish")
+    feed_open_interval_ms: int = Field(default=1000, ge=50, description="pause between looks with orders at the venue")
+    feed_idle_interval_ms: int = Field(default=30_000, ge=100, description="interval of the balances")
+    reconcile_interval_s: int = Field(default=60, ge=1, description="pause between two reconciliations of an account")
+    accounts: Words = Field(default=(), description="accounts that this worker serves; all if empty")
+    number: int = Field(default=1, ge=1, description="its number on this host, part of its name in the Web UI")
+    metrics_address: str | None = Field(default=None, description="host:port that serves its Prometheus metrics")
+    ready_file: Path | None = Field(
+        default=None, description='where it writes {"pid": N} once it polls; the embedded stack waits for it'
+    )
