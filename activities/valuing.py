@@ -23,6 +23,11 @@ AT_ONCE: Final = 4
 BUDGET_S: Final = 3.0
 """Seconds that one round of tickers may keep the feed; what has not answered by then is asked again next time."""
 
+INTERVAL_MAX_S: Final = 60.0
+"""A mark is no mark after 150 s, and a round may fail."""
+SOON: Final = timedelta(seconds=2)
+"""After this a symbol that is held and has no mark, for it was traded for the first time, is asked for."""
+
 
 class Valuing:
     """Marks and snapshots of the accounts that this worker follows."""
@@ -38,22 +43,28 @@ class Valuing:
         self._store = store
         self._exchanges = exchanges
         self._modes = modes
-        self._interval = timedelta(seconds=interval_s)
+        self._interval = timedelta(seconds=min(interval_s, INTERVAL_MAX_S))
+        self._valued_at: dict[str, datetime] = {}
         self._looked_at: dict[str, datetime] = {}
         self._turn: dict[str, int] = {}
 
     async def look(self, account: str, now: datetime) -> None:
         """Value the account if it is time; never raises for what the venue or the ledger does."""
-        before = self._looked_at.get(account)
-        if before is not None and now - before < self._interval:
-            return
-        self._looked_at[account] = now
         try:
-            await self._value(account, now)
+            if self._is_due(self._valued_at, account, self._interval, now):
+                self._valued_at[account] = self._looked_at[account] = now
+                await self._value(account, now)
+            elif self._is_due(self._looked_at, account, SOON, now):
+                self._looked_at[account] = now
+                await self._mark_new(account, now)
         except ExecutionError as error:
             activity.logger.warning(
                 "valuation_failed", extra={"account": account, "code": error.code, "text": str(error)}
             )
+
+    @staticmethod
+    def _is_due(times: Mapping[str, datetime], account: str, interval: timedelta, now: datetime) -> bool:
+        return account not in times or now - times[account] >= interval
 
     async def _value(self, account: str, now: datetime) -> None:
         mode, exchange = self._modes[account], self._exchanges[account]
@@ -61,6 +72,14 @@ class Valuing:
         symbols = to_ask(needed, await exchange.instruments()) if needed.symbols or needed.assets else ()
         marks = await self._marks(account, exchange, self._in_turn(account, symbols), now)
         await self._store.record_valuation(account, mode, marks, now=now)
+
+    async def _mark_new(self, account: str, now: datetime) -> None:
+        """Ask for what is held for the first time, and nothing else: a limit may wait for it."""
+        mode, exchange = self._modes[account], self._exchanges[account]
+        unmarked = await self._store.unmarked(account, mode, now=now)
+        marks = await self._marks(account, exchange, unmarked[:AT_ONCE], now) if unmarked else ()
+        if marks:
+            await self._store.record_valuation(account, mode, marks, now=now)
 
     def _in_turn(self, account: str, symbols: Sequence[str]) -> Sequence[str]:
         if len(symbols) <= TICKERS_A_ROUND:

@@ -89,6 +89,9 @@ class AccountingStore(Protocol):
     async def needed(self, account: str, mode: TradingMode, *, now: datetime) -> Needed:
         """Return what the market must be asked for."""
 
+    async def unmarked(self, account: str, mode: TradingMode, *, now: datetime) -> Sequence[str]:
+        """Return the symbols held that have no usable mark: limits that need it have no answer meanwhile."""
+
     async def record_valuation(
         self, account: str, mode: TradingMode, marks: Sequence[Mark], *, now: datetime
     ) -> Equity | None:

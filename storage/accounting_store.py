@@ -57,6 +57,14 @@ _HELD = text(
     "SELECT symbol, amount, cost, realized_pnl, amount <> 0 OR open_orders > 0 AS is_live"
     " FROM exposures WHERE scope = :scope"
 )
+_UNMARKED = text(
+    """
+    SELECT e.symbol FROM exposures e WHERE e.scope = :scope AND e.amount <> 0 AND NOT EXISTS (
+        SELECT 1 FROM marks m WHERE m.mode = :mode AND m.symbol = e.symbol AND m.asked_at >= :oldest
+          AND m.minute >= :oldest ::timestamptz - interval '1 minute')
+    ORDER BY e.symbol
+    """
+)
 
 
 class SqlAccountingStore:
@@ -80,6 +88,15 @@ class SqlAccountingStore:
                 currency=limits.currency,
                 equal_assets=limits.equal_assets,
             )
+
+        return await in_transaction(self._engine, read)
+
+    async def unmarked(self, account: str, mode: TradingMode, *, now: datetime) -> Sequence[str]:
+        """Return the symbols held that have no usable mark."""
+        key = {"scope": _scope(account, mode), "mode": mode, "oldest": now - valuation.MARK_USABLE}
+
+        async def read(connection: AsyncConnection) -> Sequence[str]:
+            return (await connection.execute(_UNMARKED, key)).scalars().all()
 
         return await in_transaction(self._engine, read)
 
@@ -122,8 +139,11 @@ class SqlAccountingStore:
 
 
 async def _held(connection: AsyncConnection, account: str, mode: TradingMode) -> Sequence[Row[tuple[object, ...]]]:
-    scope = scope_row(mode, scope_name(ScopeKind.ACCOUNT, account))
-    return (await connection.execute(_HELD, {"scope": scope})).all()
+    return (await connection.execute(_HELD, {"scope": _scope(account, mode)})).all()
+
+
+def _scope(account: str, mode: TradingMode) -> str:
+    return scope_row(mode, scope_name(ScopeKind.ACCOUNT, account))
 
 
 async def _balances(connection: AsyncConnection, account: str) -> Mapping[str, Decimal]:

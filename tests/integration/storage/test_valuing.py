@@ -12,9 +12,9 @@ from activities.valuing import TICKERS_A_ROUND, Valuing
 from domain.errors import VenueUnavailable
 from domain.instrument import Instrument
 from domain.order import TradingMode
-from domain.reports import Ticker
+from domain.reports import Ticker, VenueOrderStatus
 from storage.accounting_store import SqlAccountingStore
-from tests.factories import NOW, make_instrument
+from tests.factories import NOW, make_fill, make_instrument, make_report
 from tests.integration.storage.conftest import ACCOUNT, Life, Rows
 from tests.scripted_market import ScriptedMarket
 
@@ -45,6 +45,23 @@ async def test_what_is_worked_and_held_is_marked_once_an_interval(life: Life, en
     assert {row.last for row in await rows("SELECT last FROM marks")} == {100}, "it is not time yet"
     await step.look(ACCOUNT, NOW + timedelta(seconds=INTERVAL_S))
     assert {row.last for row in await rows("SELECT last FROM marks")} == {500}
+
+
+async def test_a_symbol_that_is_held_for_the_first_time_is_marked_soon(
+    life: Life, engine: AsyncEngine, rows: Rows
+) -> None:
+    await life.fund(USDT="1000")
+    step = values(engine, ScriptedMarket())
+    await step.look(ACCOUNT, NOW)
+    order = await life.resting()
+    report = make_report(cum_qty=Decimal("0.1"), trades=(make_fill(),), status=VenueOrderStatus.CLOSED)
+    await life.store.record_report(ACCOUNT, order.order_id, report, trades=(), now=NOW)
+    await step.look(ACCOUNT, NOW + valuing.SOON / 2)
+    assert await rows("SELECT 1 FROM marks") == []
+    await step.look(ACCOUNT, NOW + valuing.SOON)
+    assert [row.symbol for row in await rows("SELECT symbol FROM marks")] == ["BTC/USDT"]
+    await step.look(ACCOUNT, NOW + 2 * valuing.SOON)
+    assert len(await rows("SELECT DISTINCT asked_at FROM marks")) == 1, "it has its mark now"
 
 
 async def test_a_market_that_fails_leaves_the_old_mark_and_no_error(
