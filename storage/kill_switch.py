@@ -32,7 +32,7 @@ from domain.kill import (
     LiftAsked,
     Switch,
 )
-from domain.limits import FIRM, ScopeKind, scope_name, scopes_of
+from domain.limits import ScopeKind, scope_name, scopes_of
 from domain.order import Order
 from domain.trips import Trip
 from storage.database import in_transaction
@@ -84,13 +84,6 @@ is no word of the sender's. The time looks back far enough for clocks that diffe
 def account_scope(account: str) -> str:
     """Name the scope of one account."""
     return scope_name(ScopeKind.ACCOUNT, account)
-
-
-def reason_for(account: ColumnElement[str]) -> Select[tuple[str]]:
-    """Return the query for why the switch is on for an account as a whole: no row while it is off."""
-    scopes = (literal(FIRM), literal(SETTINGS), literal("account:") + account)
-    told = kill_switches.c.reason + " (" + kill_switches.c.scope + ")"
-    return select(told).where(kill_switches.c.scope.in_(scopes)).order_by(kill_switches.c.scope).limit(1)
 
 
 def reason_of(

@@ -9,12 +9,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.errors import DeadmanNotArmed
 from domain.instrument import deny
 from domain.kill import ArmDeadman, Engagement, KillEventKind
+from domain.lifecycle import OrderStatus
 from domain.limits import FIRM
-from domain.order import Order, OrderStatus
+from domain.order import Order, OrderSide, TradingMode
 from domain.reports import SubmitOutcome, SubmitVerdict
-from storage.kill_sweeps import SqlSweepStore, SqlSwitches
+from domain.trips import LOSS_LIMIT, TripTerms
+from storage.kill_sweeps import SqlSweepStore, SqlSwitches, loss_trips
+from storage.kill_switch import trip
 from tests.factories import NOW, make_request
 from tests.integration.storage.conftest import ACCOUNT, Life
+from tests.integration.storage.test_losses import admit, bought, marked
 
 OTHER = "kraken"
 CANCEL = deny("CANCEL_REQUESTED", "asked")
@@ -167,3 +171,22 @@ async def test_deadman_is_changed_disarmed_and_not_there(switches: SqlSwitches) 
         await switches.beat(FIRM)
     with pytest.raises(DeadmanNotArmed):
         await switches.disarm(FIRM, by="ann")
+
+
+async def test_loss_at_its_limit_pulls_the_switch_where_that_is_asked_for(
+    life: Life, engine: AsyncEngine, switches: SqlSwitches
+) -> None:
+    await life.fund(USDT="1000", BTC="1")
+    await bought(life)
+    await life.limit(max_daily_loss="2", max_order_notional="1000")
+    await marked(engine, "79")
+    async with engine.connect() as connection:
+        now = (await connection.exec_driver_sql("SELECT clock_timestamp()")).scalar_one()
+    mode = TradingMode.SANDBOX
+    assert await loss_trips(engine, ACCOUNT, mode, TripTerms(), now=now) == [None]
+    [tripped] = await loss_trips(engine, ACCOUNT, mode, TripTerms(loss_limit=True), now=now)
+    assert tripped is not None and tripped.reason.numbers == {"loss": "2.1", "limit": "2", "currency": "USDT"}
+    assert await trip(engine, tripped) is not None
+    assert [(switch.scope, switch.code) for switch in await switches.switches()] == [(f"account:{ACCOUNT}", LOSS_LIMIT)]
+    denied = await admit(life, "close", side=OrderSide.SELL)
+    assert denied.reason is not None and denied.reason.code == "KILL_SWITCH_ON", "it stops what reduces too"
