@@ -170,7 +170,7 @@ def _orders_worker(
         account: entry.model_copy(update={"reconciled_since": since}) for account, entry in settings.terms().items()
     }
     ledger = LedgerActivities(SqlOrderStore(engine), terms=terms, clock=clock, agent=agent)
-    held = ApprovalActivities(SqlApprovalStore(engine), terms=terms, clock=clock)
+    held = ApprovalActivities(SqlApprovalStore(engine), terms=terms, clock=clock, agent=agent)
     return Worker(
         client,
         task_queue=ORDERS_QUEUE,

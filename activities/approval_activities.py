@@ -10,17 +10,24 @@ from activities.failures import in_activity
 from domain.approvals import ApprovalEnding, ApprovalStore, Asked, Decided
 from domain.errors import UnknownAccount
 from domain.order import Order
-from domain.risk import AccountTerms
+from domain.risk import AccountTerms, Answer, Finding
+from domain.risk_agent import RiskAgent, question_of
 from observability import metrics
 
 
 class ApprovalActivities:
-    """Activities over the `ApprovalStore` port; `terms` and `clock` as for `LedgerActivities`."""
+    """Activities over the `ApprovalStore` port; `terms`, `clock` and `agent` as for `LedgerActivities`."""
 
     def __init__(
-        self, store: ApprovalStore, *, terms: Mapping[str, AccountTerms], clock: Callable[[], datetime]
+        self,
+        store: ApprovalStore,
+        *,
+        terms: Mapping[str, AccountTerms],
+        clock: Callable[[], datetime],
+        agent: RiskAgent | None = None,
     ) -> None:
         self._store = store
+        self._agent = agent
         self._terms = terms
         self._clock = clock
 
@@ -41,19 +48,39 @@ class ApprovalActivities:
     async def approve(self, call: ApproveCall) -> Decided:
         """Pass the gate again for an order that a person approved."""
         async with in_activity():
+            terms = self._terms_of(call.account)
+            outside = await self._ask_agent(call, terms)
             decided = await self._store.approve(
                 call.account,
                 call.order_id,
                 call.word,
                 validated=call.validated,
-                terms=self._terms_of(call.account),
+                terms=terms,
                 now=self._clock(),
+                outside=outside,
             )
             if decided.decision is ApprovalEnding.APPROVED:
                 ticket = decided.order.ticket
                 metrics.ORDERS_PLACED.labels(call.account, ticket.side, ticket.order_type).inc()
             self._told(call, decided, call.word.by)
             return decided
+
+    async def _ask_agent(self, call: ApproveCall, terms: AccountTerms) -> tuple[Finding, ...]:
+        """Ask the risk agent once more. That it wants a person stays on record: here is one."""
+        if self._agent is None:
+            return ()
+        found = await self._store.foresee(
+            call.account, call.order_id, validated=call.validated, terms=terms, now=self._clock()
+        )
+        if found is None or not self._agent.concerns(found[0]):
+            return ()
+        question = question_of(found[0], call.validated, found[1], terms)
+        if question is None:
+            return ()
+        finding = await self._agent.ask(question)
+        metrics.RISK_AGENT_ANSWERS.labels(call.account, finding.answer).inc()
+        asks_person = finding.answer is Answer.HOLD
+        return (finding.model_copy(update={"shadow": True}) if asks_person else finding,)
 
     @activity.defn(name="reject")
     async def reject(self, call: RejectCall) -> Decided:

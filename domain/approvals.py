@@ -11,8 +11,8 @@ from domain.controls import APPROVAL_EXPIRES_S
 from domain.decisions import Because
 from domain.events import Reason
 from domain.lifecycle import OrderEventType, OrderStatus
-from domain.order import Frozen, Label, Order, OrderTicket, TradingMode
-from domain.risk import AccountTerms, Validated
+from domain.order import Frozen, Label, Order, OrderRequest, OrderTicket, TradingMode
+from domain.risk import AccountTerms, Decision, Finding, Validated
 
 APPROVAL_REQUIRED: Final = "APPROVAL_REQUIRED"
 """Reason code of an order that waits for a person."""
@@ -103,6 +103,11 @@ class ApprovalStore(Protocol):
     async def ask(self, account: str, order_id: str) -> Asked:
         """Put on record that a person is asked about a held order; asked again, it returns what is on record."""
 
+    async def foresee(
+        self, account: str, order_id: str, *, validated: Validated, terms: AccountTerms, now: datetime
+    ) -> tuple[OrderRequest, Decision] | None:
+        """Return what was asked for and what the gate would say of it now; nothing is recorded. `None`: not held."""
+
     async def approve(
         self,
         account: str,
@@ -112,6 +117,7 @@ class ApprovalStore(Protocol):
         validated: Validated,
         terms: AccountTerms,
         now: datetime,
+        outside: tuple[Finding, ...] = (),
     ) -> Decided:
         """Pass the gate again: ADMITTED with who and why, or DENIED with the numbers, or EXPIRED when it is too late.
 

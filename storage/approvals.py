@@ -19,7 +19,7 @@ from domain.events import OrderEvent, Reason
 from domain.instrument import deny
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.order import Order, OrderRequest
-from domain.risk import AccountTerms, Answer, Decision, Validated, balance_denial, check
+from domain.risk import AccountTerms, Answer, Decision, Finding, Validated, balance_denial, check
 from storage import admission, exposures, gate, holdings, limit_sets, order_rows
 from storage.approval_tables import approvals
 from storage.database import in_transaction
@@ -53,6 +53,22 @@ class SqlApprovalStore:
 
         return await in_transaction(self._engine, work)
 
+    async def foresee(
+        self, account: str, order_id: str, *, validated: Validated, terms: AccountTerms, now: datetime
+    ) -> tuple[OrderRequest, Decision] | None:
+        """Ask the gate, and take back what it locked and wrote."""
+
+        async def work(connection: AsyncConnection) -> tuple[OrderRequest, Decision] | None:
+            order = await order_rows.load(connection, account, order_id)
+            if order.status is not OrderStatus.HELD:
+                return None
+            asking = await connection.begin_nested()
+            decision = await _pass_gate(connection, order, validated, terms, now)
+            await asking.rollback()
+            return _request(order), decision
+
+        return await in_transaction(self._engine, work)
+
     async def approve(
         self,
         account: str,
@@ -62,6 +78,7 @@ class SqlApprovalStore:
         validated: Validated,
         terms: AccountTerms,
         now: datetime,
+        outside: tuple[Finding, ...] = (),
     ) -> Decided:
         """Pass the gate again, and record what came of it."""
 
@@ -76,7 +93,7 @@ class SqlApprovalStore:
             if now >= approval.expires_at:
                 return await _too_late(connection, order, approval, word, now)
             asking = await connection.begin_nested()
-            decision = await _pass_gate(connection, order, validated, terms, now)
+            decision = await _pass_gate(connection, order, validated, terms, now, outside)
             passed = decision.answer is Answer.ALLOW
             await (asking.commit() if passed else asking.rollback())  # what was reserved stays as it was
             if decision.answer is Answer.UNAVAILABLE:
@@ -172,20 +189,30 @@ def _refuse(order: Order, approval: Approval, word: ApprovalWord) -> None:
             raise TicketDiffers("the approval is about another ticket", numbers={"held": fingerprint, "named": named})
 
 
-async def _pass_gate(
-    connection: AsyncConnection, order: Order, validated: Validated, terms: AccountTerms, now: datetime
-) -> Decision:
-    """Ask the gate as if the order were new, and reserve at today's price what it then needs."""
-    if order.mode is not terms.mode:
-        reason = deny(words.MODE_CHANGED, "the account's mode is another now", held=order.mode, mode=terms.mode)
-        return Decision(answer=Answer.DENY, reason=reason)
-    request = OrderRequest(
+def _request(order: Order) -> OrderRequest:
+    """Return what a held order was asked for with, as the gate reads it."""
+    return OrderRequest(
         order_id=order.order_id,
         account=order.account,
         ticket=order.ticket,
         requested_by=order.requested_by or "anonymous",
         requested_at=order.created_at,
     )
+
+
+async def _pass_gate(
+    connection: AsyncConnection,
+    order: Order,
+    validated: Validated,
+    terms: AccountTerms,
+    now: datetime,
+    outside: tuple[Finding, ...] = (),
+) -> Decision:
+    """Ask the gate as if the order were new, and reserve at today's price what it then needs."""
+    if order.mode is not terms.mode:
+        reason = deny(words.MODE_CHANGED, "the account's mode is another now", held=order.mode, mode=terms.mode)
+        return Decision(answer=Answer.DENY, reason=reason)
+    request = _request(order)
     fitted = order.model_copy(update={"quantity": validated.normal.quantity}) if validated.normal else order
     limit_set = await limit_sets.current(connection)
     seen = await gate.figures(connection, order, limit_set, mode=terms.mode, validated=validated)
@@ -194,7 +221,7 @@ async def _pass_gate(
     await connection.execute(_GIVE_BACK, {"account": order.account, "order_id": order.order_id})
     _, exposure, _ = await admission._look(connection, request, terms)
     exposure = seen.onto(exposure)
-    decision = check(order.ticket, validated, exposure=exposure, now=seen.now or now, held=True)
+    decision = check(order.ticket, validated, exposure=exposure, now=seen.now or now, held=True, outside=outside)
     if decision.reservation is not None and not await holdings.reserve(connection, fitted, decision.reservation):
         left = await holdings.available(connection, order.account, decision.reservation.asset)
         reason = balance_denial(decision.reservation, left)

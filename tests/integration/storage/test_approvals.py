@@ -7,14 +7,18 @@ from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.testing import ActivityEnvironment
 
+from activities.approval_activities import ApprovalActivities
+from activities.calls import ApproveCall
 from domain.approvals import Approval, ApprovalEnding, ApprovalWord, Decided
 from domain.errors import FourEyes, TicketDiffers
 from domain.instrument import deny
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.order import Order, OrderRequest, OrderType, TradingMode
 from domain.reports import Ticker
-from domain.risk import Answer
+from domain.risk import Answer, Finding
+from domain.risk_agent import AgentQuestion, AgentVerdict, AgentWord, word_finding
 from storage.approvals import SqlApprovalStore
 from storage.order_reader import SqlOrderReader
 from storage.restoring import SqlLedgerRepairStore
@@ -209,6 +213,45 @@ async def test_order_held_in_paper_is_not_sent_when_the_account_trades_live_now(
     assert decided.decision is ApprovalEnding.DENIED
     assert decided.reason is not None and decided.reason.code == "ORDER_MODE_CHANGED"
     assert (await rows(RESERVED))[0].reserved == 0
+
+
+class ScriptedAgent:
+    """A risk agent that says what the test wants, and remembers what it was asked."""
+
+    def __init__(self, answer: AgentVerdict) -> None:
+        self.answer, self.asked = answer, list[AgentQuestion]()
+
+    def concerns(self, request: OrderRequest) -> bool:
+        return request.requested_by == "test"
+
+    async def ask(self, question: AgentQuestion) -> Finding:
+        self.asked.append(question)
+        return word_finding(AgentWord(answer=self.answer, reason="seen"), took_ms=1, shadow=False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "ending"),
+    [
+        (AgentVerdict.ALLOW, ApprovalEnding.APPROVED),
+        (AgentVerdict.HOLD, ApprovalEnding.APPROVED),  # it wants a person, and here is one
+        (AgentVerdict.DENY, ApprovalEnding.DENIED),
+    ],
+)
+async def test_risk_agent_is_asked_again_at_approval(
+    desk: Desk, rows: Rows, answer: AgentVerdict, ending: ApprovalEnding
+) -> None:
+    await desk.life.fund(USDT="1000")
+    request, _ = await desk.hold()
+    agent = ScriptedAgent(answer)
+    step = ApprovalActivities(desk.approvals, terms={ACCOUNT: make_terms(ACCOUNT)}, clock=lambda: SOON, agent=agent)
+    call = ApproveCall(account=ACCOUNT, order_id=request.order_id, word=JO, validated=make_validated(request))
+    decided = await ActivityEnvironment().run(step.approve, call)
+    assert decided.decision is ending, decided.told
+    (question,) = agent.asked
+    assert (question.notional, question.requested_by) == (10, "test")
+    assert (await rows(RESERVED))[0].reserved == (10 if ending is ApprovalEnding.APPROVED else 0)
+    evidence = "SELECT evidence::text FROM order_events WHERE event_type IN ('ADMITTED', 'DENIED')"
+    assert "RISK_AGENT" in (await rows(evidence))[0].evidence
 
 
 async def test_kill_switch_denies_at_approval(desk: Desk, rows: Rows, engine: AsyncEngine) -> None:
