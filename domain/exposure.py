@@ -128,6 +128,13 @@ class ScopeFigures(Frozen):
         return add(realized, unrealized) if unrealized is not None else None
 
 
+class Twin(Frozen):
+    """An order that is like another in all that it asks for."""
+
+    order_id: str
+    placed_at: AwareDatetime
+
+
 class Exposure(Frozen):
     """What the ledger knows in the admitting transaction."""
 
@@ -141,8 +148,8 @@ class Exposure(Frozen):
     """Those of the order that have limits, the most specific first."""
     crossed: str | None = None
     """Id of a working order of ours that this one would trade with."""
-    twin: str | None = None
-    """Id of an order like it that was placed within the window of `duplicate_window_s`."""
+    twin: Twin | None = None
+    """The latest order like it that was placed within the longest of its scopes' windows."""
 
 
 class Asked(Frozen):

@@ -277,9 +277,10 @@ def turnover(asked: Asked) -> Measured | Missing:
 
 def duplicate(asked: Asked) -> Measured:
     """Whether an order like it was placed a moment ago."""
-    twin = asked.exposure.twin
-    window = str(asked.scope.limits.duplicate_window_s)
-    return Measured(twin is None, {"twin": twin or "", "duplicate_window_s": window})
+    twin, window_s = asked.exposure.twin, asked.scope.limits.duplicate_window_s or 0
+    holds = twin is None or twin.placed_at <= asked.now - timedelta(seconds=window_s)
+    numbers = {"twin": twin.order_id} if twin is not None else {}
+    return Measured(holds, {**numbers, "duplicate_window_s": str(window_s)})
 
 
 # What was lost.

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime
 
 from domain.controls import CONTROLS, RATE_WINDOWS, Control, Measured, Missing
 from domain.events import Fill, Reason
-from domain.exposure import ZERO, Asked, Exposure, ScopeFigures, SymbolExposure
+from domain.exposure import ZERO, Asked, Exposure, ScopeFigures, SymbolExposure, Twin
 from domain.limits import LimitSet, scope_row, scopes_of
 from domain.numbers import EXACT, Price, SignedAmount, add, divide_to_scale, multiply, subtract, to_scale
 from domain.order import Frozen, Order, OrderSide, TradingMode
@@ -253,7 +253,7 @@ class Replay:
                 return order_id
         return None
 
-    def _twin(self, recorded: RecordedOrder, now: datetime) -> str | None:
+    def _twin(self, recorded: RecordedOrder, now: datetime) -> Twin | None:
         order = recorded.order
         windows = [own.duplicate_window_s for own in self._limits.of_order(order).values() if own.duplicate_window_s]
         oldest = now - timedelta(seconds=max(windows, default=0))
@@ -261,7 +261,7 @@ class Replay:
             if earlier.decided_at <= oldest:
                 return None
             if earlier.order.account == order.account and _alike(earlier.order, order):
-                return earlier.order.order_id
+                return Twin(order_id=earlier.order.order_id, placed_at=earlier.decided_at)
         return None
 
     def _rows_of(self, order: Order) -> Iterator[Row]:
@@ -285,7 +285,7 @@ def _cross(order: Order, other: Order) -> bool:
 
 
 def _alike(one: Order, other: Order) -> bool:
-    names = ("symbol", "side", "order_type", "quantity", "price")
+    names = ("symbol", "side", "order_type", "quantity", "price", "trigger_price")
     return all(getattr(one.ticket, name) == getattr(other.ticket, name) for name in names)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.controls import CONTROLS, PROFIT_WINDOW_S, RATE_WINDOWS, STOP_OUT_WINDOW_S
-from domain.exposure import Exposure, ScopeFigures, StopOuts, SymbolExposure, Validated
+from domain.exposure import Exposure, ScopeFigures, StopOuts, SymbolExposure, Twin, Validated
 from domain.limits import Limits, LimitSet, scope_row
 from domain.numbers import multiply, subtract
 from domain.order import Order, OrderRequest, OrderSide, TradingMode
@@ -68,8 +68,8 @@ _STOP_OUTS = text(
 _REALIZED = text("SELECT sum(realized) FROM realizations WHERE scope = :scope AND symbol = :symbol AND at > :since")
 _TWIN = text(
     """
-    SELECT order_id FROM (
-        SELECT order_id, document FROM orders WHERE account = :account AND symbol = :symbol
+    SELECT order_id, (document->>'created_at')::timestamptz AS created_at FROM (
+        SELECT number, order_id, document FROM orders WHERE account = :account AND symbol = :symbol
         ORDER BY number DESC LIMIT 500
     ) AS latest
     WHERE (document->>'created_at')::timestamptz > :since AND order_id <> :order_id
@@ -77,7 +77,8 @@ _TWIN = text(
       AND document->'ticket'->>'order_type' = :order_type
       AND (document->'ticket'->>'quantity')::numeric = :quantity
       AND (document->'ticket'->>'price')::numeric IS NOT DISTINCT FROM :price ::numeric
-    LIMIT 1
+      AND (document->'ticket'->>'trigger_price')::numeric IS NOT DISTINCT FROM :trigger_price ::numeric
+    ORDER BY number DESC LIMIT 1
     """
 )
 _CROSSED = text(
@@ -100,7 +101,7 @@ class Figures:
     scopes: tuple[ScopeFigures, ...]
     now: datetime | None
     """The ledger's time after the locks were taken; `None` when there was nothing to lock."""
-    twin: str | None = None
+    twin: Twin | None = None
     crossed: str | None = None
 
     def onto(self, exposure: Exposure) -> Exposure:
@@ -304,7 +305,7 @@ async def stops(
 
 async def _twin(
     connection: AsyncConnection, order: Order | OrderRequest, limits: Mapping[str, Limits], now: datetime
-) -> str | None:
+) -> Twin | None:
     windows = [own.duplicate_window_s for own in limits.values() if own.duplicate_window_s is not None]
     if not windows:
         return None
@@ -315,8 +316,10 @@ async def _twin(
         "order_type": ticket.order_type,
         "quantity": ticket.quantity,
         "price": ticket.price,
+        "trigger_price": ticket.trigger_price,
     }
-    return (await connection.execute(_TWIN, key)).scalar_one_or_none()
+    row = (await connection.execute(_TWIN, key)).one_or_none()
+    return Twin(order_id=row.order_id, placed_at=row.created_at) if row is not None else None
 
 
 async def _crossed(

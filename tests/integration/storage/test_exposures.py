@@ -1,7 +1,7 @@
 """What scopes hold and work: taken, moved and released with the order, and at any time the sum of the facts."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -103,7 +103,9 @@ async def test_limit_of_every_scope_holds_to_the_last_unit(
 ) -> None:
     await life.fund(USDT="1000")
     await life.limit(scope=scope, **limits)
-    answers = [await life.admit(make_request(f"k{n}", strategy="momentum", **ticket)) for n in range(5)]
+    requests = [make_request(f"k{n}", strategy="momentum", **ticket) for n in range(5)]
+    today = {"requested_at": datetime.now(UTC)}
+    answers = [await life.admit(request.model_copy(update=today)) for request in requests]
     assert [answer.answer is Answer.ALLOW for answer in answers] == [True] * admitted + [False] * (5 - admitted)
     assert {answer.reason.code for answer in answers[admitted:] if answer.reason} == {code}
     assert all(answer.reason.numbers for answer in answers[admitted:] if answer.reason)

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from domain.controls import CONTROLS
-from domain.exposure import Exposure, ScopeFigures, StopOuts, SymbolExposure, Validated
+from domain.exposure import Exposure, ScopeFigures, StopOuts, SymbolExposure, Twin, Validated
 from domain.instrument import NormalTicket
 from domain.limits import Limits
 from domain.order import OrderSide, OrderType
@@ -120,6 +120,10 @@ def admitted(limit: str, ago: timedelta) -> Mapping[str, Any]:
 
 def stopped(ago: timedelta) -> Mapping[str, Any]:
     return {"stop_outs": StopOuts(count=1, last_in_symbol_at=NOW - ago)}
+
+
+def like_it(ago: timedelta) -> Mapping[str, Any]:
+    return {"twin": Twin(order_id="a" * 16, placed_at=NOW - ago)}
 
 
 BOUNDS: Final = {
@@ -333,7 +337,13 @@ BOUNDS: Final = {
     "allow list": Bound("allowed_symbols", (OWN, ETH), Order(), {}, {"allowed": f"{OWN}, {ETH}"}),
     "deny list": Bound("denied_symbols", (ETH,), Order(), {}, {"symbol": OWN}),
     "hours": Bound("trading_hours", "tue 08:00-12:01", Order(), {"clock": SECOND * 60}, {"now": "Tue 12:01"}),
-    "twin": Bound("duplicate_window_s", 5, Order(), {"known": {"twin": "a" * 16}}, {"twin": "a" * 16}),
+    "twin": Bound(
+        "duplicate_window_s",
+        5,
+        Order(known=like_it(SECOND * 5)),
+        {"known": like_it(SECOND * 5 - ALMOST)},
+        {"twin": "a" * 16},
+    ),
     "self-trade": Bound("forbid_self_trade", True, Order(), {"known": {"crossed": "b" * 16}}, {"order_id": "b" * 16}),
     "approval": Bound(
         "approval_above_notional",
