@@ -133,6 +133,27 @@ _ACCOUNT: Final = (
     ),
     Denial("VENUE_UNAVAILABLE", "the venue did not tell its rules in time", "Try again later.", {}, unavailable=True),
 )
+_AGENT: Final = (
+    Denial(
+        "RISK_AGENT_DENIED",
+        "the external risk agent does not let the order pass",
+        "Read the agent's reason in the numbers, and ask who runs it.",
+        {"reason": "the market is too thin", "took_ms": "12"},
+    ),
+    Denial(
+        "RISK_AGENT_ASKS_PERSON",
+        "the external risk agent wants a person to approve the order",
+        "Wait: another person approves it, `volex approvals list`. It is held, not denied.",
+        {"reason": "the first order of a new symbol", "took_ms": "12"},
+    ),
+    Denial(
+        "RISK_AGENT_UNAVAILABLE",
+        "the external risk agent gives no answer, or none that is signed and readable",
+        "Look at the agent: the cause is in the numbers.",
+        {"cause": "TIMEOUT", "took_ms": "1000"},
+        unavailable=True,
+    ),
+)
 _LIMITS_EXAMPLE: Final[Mapping[str, Mapping[str, str]]] = {
     "SYMBOL_NOT_ALLOWED": {"symbol": "ETH/USDT", "allowed": "BTC/USDT"},
     "SYMBOL_DENIED": {"symbol": "ETH/USDT"},
@@ -190,7 +211,7 @@ _FROM_LIMITS: Final = tuple(
 )
 
 DENIALS: Final[Mapping[str, Denial]] = {
-    denial.code: denial for denial in (*_SHAPE, *_INSTRUMENT, *_ACCOUNT, *_FROM_LIMITS)
+    denial.code: denial for denial in (*_SHAPE, *_INSTRUMENT, *_ACCOUNT, *_FROM_LIMITS, *_AGENT)
 }
 
 __all__ = ["DENIALS", "Denial"]

@@ -20,12 +20,13 @@ from domain.risk import AccountTerms, Answer, Decision, Finding, Reservation, wo
 
 RISK_AGENT: Final = "risk_agent"
 """What the agent is called among the limits."""
-_CODES: Final = {
+CODES: Final = {
     Answer.ALLOW: "RISK_AGENT_ALLOWED",
     Answer.DENY: "RISK_AGENT_DENIED",
     Answer.HOLD: "RISK_AGENT_ASKS_PERSON",
     Answer.UNAVAILABLE: "RISK_AGENT_UNAVAILABLE",
 }
+"""What each of its answers is called, as the reason of a decision."""
 _TEXTS: Final = {
     Answer.ALLOW: "the risk agent lets the order pass",
     Answer.DENY: "the risk agent does not let the order pass",
@@ -124,7 +125,7 @@ def no_word(missing: Missing, *, took_ms: int, shadow: bool) -> Finding:
 
 def _finding(answer: Answer, text: str, numbers: dict[str, str], *, shadow: bool) -> Finding:
     return Finding(
-        limit=RISK_AGENT, scope=FIRM, answer=answer, code=_CODES[answer], text=text, numbers=numbers, shadow=shadow
+        limit=RISK_AGENT, scope=FIRM, answer=answer, code=CODES[answer], text=text, numbers=numbers, shadow=shadow
     )
 
 
@@ -134,6 +135,7 @@ def _printable(text: str) -> str:
 
 
 __all__ = [
+    "CODES",
     "RISK_AGENT",
     "AgentQuestion",
     "AgentVerdict",

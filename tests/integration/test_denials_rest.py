@@ -15,10 +15,12 @@ from typing import Any, Final
 import httpx2
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from domain.denials import DENIALS
 from embedded.child import free_port
 from embedded.stack import EmbeddedStack, StackOptions
+from tests.risk_agent_server import SECRET, AgentServer, saying
 
 pytestmark = pytest.mark.xdist_group("denials")
 
@@ -32,6 +34,9 @@ ETH = "100"
 {accounts}
 [risk]
 max_order_notional = "1000000000"
+[risk.agent]
+url = "{agent}"
+scopes = ["strategy:agent-denies", "strategy:agent-holds", "strategy:agent-rambles"]
 [risk.strategies]
 allow = {{ allowed_symbols = ["ETH/USDT"] }}
 deny = {{ denied_symbols = ["BTC/USDT"] }}
@@ -123,6 +128,7 @@ ONE_ORDER: dict[str, Body] = {
     "TURNOVER_ABOVE_LIMIT": {**BUY, "strategy": "turnover"},
     "DAILY_LOSS_ABOVE_LIMIT": {**BUY, "strategy": "loss"},
     "DRAWDOWN_ABOVE_LIMIT": {**BUY, "strategy": "drawdown"},
+    "RISK_AGENT_DENIED": {**BUY, "strategy": "agent-denies"},
 }
 """What one order is enough for."""
 
@@ -149,11 +155,18 @@ NOT_KNOWN: dict[str, Body] = {
     "VALUE_UNKNOWN": {**BUY, "strategy": "valued"},
     "VENUE_UNAVAILABLE": {**BUY, "exchange": "gone"},
     "ACCOUNT_NOT_RECONCILED": {**BUY, "exchange": "locked"},
+    "RISK_AGENT_UNAVAILABLE": {**BUY, "strategy": "agent-rambles"},
 }
 """What needs a venue that says too little."""
 
-BY_HAND: Final = frozenset({"KILL_SWITCH_ON", "APPROVAL_REQUIRED"})
+BY_HAND: Final = frozenset({"KILL_SWITCH_ON", "APPROVAL_REQUIRED", "RISK_AGENT_ASKS_PERSON"})
 """What has a test of its own."""
+
+
+async def agent_says(request: web.Request, body: bytes) -> web.StreamResponse:
+    """A risk agent that answers by the order's strategy."""
+    says = {"agent-denies": "deny", "agent-holds": "hold"}.get(json.loads(body)["ticket"]["strategy"], "er")
+    return await saying(says, reason="a test of denials")(request, body)
 
 
 class House:
@@ -199,7 +212,14 @@ class House:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+async def agent() -> AsyncIterator[AgentServer]:
+    async with AgentServer().serving() as server:
+        server.reply = agent_says
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def house(tmp_path_factory: pytest.TempPathFactory, agent: AgentServer) -> AsyncIterator[House]:
     folder: Path = tmp_path_factory.mktemp("denials")
     for parent in (folder, *folder.parents[:3]):
         parent.chmod(parent.stat().st_mode | 0o001)
@@ -211,8 +231,14 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         {"name": "locked", "mode": "live", "credentials": "env", "venue": venue},
     ]
     config = folder / "volex.toml"
-    config.write_text(CONFIG.format(accounts="".join(ACCOUNT.format(**account) for account in accounts)))
-    keys = {"API_KEY": "test-key", "LOCKED_API_KEY": "not-a-key", "LOCKED_SECRET_KEY": "not-a-secret"}
+    written = "".join(ACCOUNT.format(**account) for account in accounts)
+    config.write_text(CONFIG.format(accounts=written, agent=agent.url))
+    keys = {
+        "RISK__AGENT__SECRET": SECRET,
+        "API_KEY": "test-key",
+        "LOCKED_API_KEY": "not-a-key",
+        "LOCKED_SECRET_KEY": "not-a-secret",
+    }
     options = StackOptions(
         data_dir=folder / "data",
         config=config,
@@ -306,6 +332,12 @@ async def test_held_for_approval(house: House) -> None:
     response = await house.place({**BUY, "strategy": "big"})
     assert (response.status_code, response.json()["status"]) == (202, "held"), response.text
     assert has_numbers("APPROVAL_REQUIRED", response.json()["reason"]), response.text
+
+
+async def test_held_by_the_risk_agent(house: House) -> None:
+    response = await house.place({**BUY, "strategy": "agent-holds"})
+    assert (response.status_code, response.json()["status"]) == (202, "held"), response.text
+    assert has_numbers("RISK_AGENT_ASKS_PERSON", response.json()["reason"]), response.text
 
 
 @pytest.mark.parametrize("code", NOT_KNOWN)

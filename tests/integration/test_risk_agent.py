@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from pydantic import SecretStr
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.testing import ActivityEnvironment
 
@@ -21,36 +22,20 @@ from activities.ledger_activities import LedgerActivities
 from domain.limits import Limits, LimitSet
 from domain.order import OrderRequest
 from domain.ports import Admission
-from domain.risk import Answer, Finding
+from domain.risk import Answer, Decision, Finding
 from domain.risk_agent import AgentQuestion, question_of
 from embedded.stack import EmbeddedStack, StackOptions
-from risk_agent import HttpRiskAgent, sign_answer, sign_question
+from risk_agent import HttpRiskAgent
 from storage import limit_sets
 from storage.admission import Findings
 from storage.database import in_transaction
 from storage.order_store import SqlOrderStore
 from tests.factories import NOW, make_request, make_terms, make_validated
 from tests.integration.storage.conftest import ACCOUNT, BEFORE, balance
+from tests.risk_agent_server import SECRET, AgentServer, saying, signed
 
 pytestmark = pytest.mark.xdist_group("risk_agent")
-SECRET = "a secret of the two of us"
 TIMEOUT_MS = 400
-Reply = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
-
-
-def signed(nonce: str, body: bytes, *, secret: str = SECRET) -> web.Response:
-    """Answer with a signature."""
-    headers = {"X-Volex-Signature": sign_answer(secret, nonce=nonce, body=body)}
-    return web.Response(body=body, headers=headers, content_type="application/json")
-
-
-def saying(answer: str, **more: str) -> Reply:
-    """An agent that always says the same."""
-
-    async def reply(request: web.Request, body: bytes) -> web.StreamResponse:
-        return signed(request.headers["X-Volex-Nonce"], json.dumps({"answer": answer, **more}).encode())
-
-    return reply
 
 
 async def late(request: web.Request, body: bytes) -> web.StreamResponse:
@@ -113,46 +98,11 @@ async def broken(request: web.Request, body: bytes) -> web.StreamResponse:
     return web.Response()
 
 
-class AgentServer:
-    """A risk agent of ours, as a real HTTP server."""
-
-    def __init__(self) -> None:
-        self.reply: Reply = saying("allow")
-        self.asked: list[dict[str, Any]] = []
-        self.refused = 0
-        self.url = ""
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Check the question's signature, keep it, and answer."""
-        body = await request.read()
-        headers = request.headers
-        expected = sign_question(
-            SECRET, timestamp=headers["X-Volex-Timestamp"], nonce=headers["X-Volex-Nonce"], body=body
-        )
-        if headers["X-Volex-Signature"] != expected or abs(int(headers["X-Volex-Timestamp"]) - time.time()) > 60:
-            self.refused += 1
-            raise web.HTTPForbidden
-        self.asked.append({**json.loads(body), "key": headers["Idempotency-Key"], "nonce": headers["X-Volex-Nonce"]})
-        return await self.reply(request, body)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served() -> AsyncIterator[AgentServer]:
     """The server, on a port of its own."""
-    server = AgentServer()
-    app = web.Application()
-    app.router.add_post("/ask", server.answer)
-    app.router.add_post("/elsewhere", server.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    server.url = f"http://127.0.0.1:{port}/ask"
-    try:
+    async with AgentServer().serving() as server:
         yield server
-    finally:
-        await runner.cleanup()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -174,8 +124,6 @@ async def ask(agent: AgentServer, *, secret: str = SECRET, shadow: bool = False,
 
 def question() -> AgentQuestion:
     """What is asked."""
-    from domain.risk import Decision
-
     request = make_request()
     found = question_of(request, make_validated(request), Decision(answer=Answer.ALLOW), make_terms(ACCOUNT))
     assert found is not None
@@ -280,8 +228,6 @@ class Gate:
 
     async def evidence(self, request: OrderRequest) -> tuple[Finding, ...]:
         """Return what stands with the decision's fact."""
-        from sqlalchemy import text
-
         async with self.engine.connect() as connection:
             query = text("SELECT evidence::text FROM order_events WHERE order_id = :order_id AND seq = 1")
             document = (await connection.execute(query, {"order_id": request.order_id})).scalar_one()

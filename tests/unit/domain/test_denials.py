@@ -6,6 +6,8 @@ from pathlib import Path
 
 from domain.controls import CONTROLS
 from domain.denials import DENIALS
+from domain.risk import Answer
+from domain.risk_agent import CODES
 
 ROOT = Path(__file__).parents[3]
 DECIDING = ("domain/instrument.py", "domain/risk.py", "domain/measures.py", "activities/validating.py")
@@ -28,6 +30,7 @@ def codes_in(path: str) -> Iterator[str]:
 def test_every_code_that_denies_an_order_is_in_the_table_and_no_other() -> None:
     made = {code for path in DECIDING if (ROOT / path).exists() for code in codes_in(path)}
     made |= {control.code for control in CONTROLS} | OF_THE_WAY_THERE
+    made |= {code for answer, code in CODES.items() if answer is not Answer.ALLOW}
     assert made - NOT_OF_A_TICKET == set(DENIALS)
 
 
