@@ -5,7 +5,7 @@ None of them decides: `domain/risk.py` does, from all of them. Missing data is `
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -83,15 +83,17 @@ def denied_symbols(asked: Asked) -> Measured:
 
 
 def _ticker(asked: Asked) -> Ticker | Missing:
-    ticker, age_s = asked.ticker, asked.scope.limits.max_market_age_s or MARKET_AGE_S
-    if ticker is None:
+    if asked.ticker is None:
         return Missing("MARKET_PRICE_UNAVAILABLE", "the market gives no price for the symbol")
-    if asked.now - ticker.ts_event > timedelta(seconds=age_s):
-        return Missing(
-            "MARKET_DATA_STALE",
-            f"the market's last word on the symbol is of {ticker.ts_event.isoformat()}, older than {age_s} s",
-        )
-    return ticker
+    return _stale(asked, asked.ticker.ts_event) or asked.ticker
+
+
+def _stale(asked: Asked, told_at: datetime) -> Missing | None:
+    age_s = asked.scope.limits.max_market_age_s or MARKET_AGE_S
+    if asked.now - told_at <= timedelta(seconds=age_s):
+        return None
+    text = f"the market's last word on the symbol is of {told_at.isoformat()}, older than {age_s} s"
+    return Missing("MARKET_DATA_STALE", text)
 
 
 def price_deviation(asked: Asked) -> Measured | Missing:
@@ -113,6 +115,9 @@ def price_deviation(asked: Asked) -> Measured | Missing:
 def _levels(asked: Asked) -> tuple[tuple[Decimal, Decimal], ...] | Missing:
     if asked.book is None:
         return Missing("BOOK_UNAVAILABLE", "the venue has not shown the order book of the symbol")
+    stale = _stale(asked, asked.book.ts_event)
+    if stale is not None:
+        return stale
     levels = asked.book.asks if asked.side is OrderSide.BUY else asked.book.bids
     if not levels:
         return Missing("BOOK_UNAVAILABLE", "the order book of the symbol has nothing on the other side")

@@ -42,6 +42,13 @@ BOOK: Final = OrderBook(
     bids=levels(("100", "1"), ("98", "1"), ("96", "2")),
     ts_event=NOW,
 )
+
+
+def book_of(*, age_s: float) -> OrderBook:
+    """The same book, of a while ago."""
+    return BOOK.model_copy(update={"ts_event": NOW - timedelta(seconds=age_s)})
+
+
 ONE_SIDED: Final = BOOK.model_copy(update={"asks": ()})
 
 

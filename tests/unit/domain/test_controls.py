@@ -24,6 +24,7 @@ from tests.unit.domain.bounds_of_controls import (
     D,
     Order,
     asked,
+    book_of,
     decided,
     found,
     limits_of,
@@ -65,6 +66,8 @@ MISSING: list[tuple[str, str, Order]] = [
     ("max_price_deviation", "MARKET_DATA_STALE", Order(ticker=ticker(age_s=10.001))),
     ("max_slippage", "BOOK_UNAVAILABLE", Order(book=None)),
     ("max_slippage", "BOOK_UNAVAILABLE", Order(book=ONE_SIDED)),
+    ("max_slippage", "MARKET_DATA_STALE", Order(book=book_of(age_s=10.001))),
+    ("max_book_share", "MARKET_DATA_STALE", Order(book=book_of(age_s=10.001))),
     ("max_book_share", "BOOK_UNAVAILABLE", Order(book=None)),
     ("max_book_share", "BOOK_UNAVAILABLE", Order(book=ONE_SIDED)),
     ("max_position_notional", "VALUE_UNKNOWN", Order(rows=(row(held="1", mark=None),))),
@@ -87,10 +90,10 @@ def test_missing_data_is_neither_within_nor_beyond(limit: str, code: str, order:
 
 @pytest.mark.parametrize(("age_s", "limits"), [(10, {}), (3, {"max_market_age_s": 3})])
 def test_market_data_is_of_use_up_to_its_age(age_s: int, limits: dict[str, Any]) -> None:
-    limits = {**limits, "max_price_deviation": "1"}
     for late, answer in ((0, Answer.ALLOW), (0.001, Answer.UNAVAILABLE)):
-        order = Order(ticker=ticker(age_s=age_s + late))
-        assert found(order, limits, "max_price_deviation").answer is answer
+        order = Order(ticker=ticker(age_s=age_s + late), book=book_of(age_s=age_s + late))
+        for limit in ("max_price_deviation", "max_slippage", "max_book_share"):
+            assert found(order, {**limits, limit: "1"}, limit).answer is answer
 
 
 REDUCING_PASSES = {
