@@ -296,6 +296,19 @@ async def test_one_order_is_enough(house: House, code: str) -> None:
     assert DENIALS[code].what_to_do in response.json()["what_to_do"] or "order" not in response.json()
 
 
+NOT_THE_GATES: Final = frozenset({"SYMBOL_UNKNOWN", "RISK_AGENT_DENIED", "RISK_AGENT_UNAVAILABLE"})
+"""What is refused before the gate, or by an agent that is asked about orders alone."""
+
+
+@pytest.mark.parametrize("code", sorted((ONE_ORDER.keys() | NOT_KNOWN.keys()) - NOT_THE_GATES))
+async def test_dry_question_is_answered_at_once_as_the_order_is_in_the_end(house: House, code: str) -> None:
+    body = {**ONE_ORDER, **NOT_KNOWN}[code]
+    response = await house.rest.post("/orders/validate", json=body)
+    assert response.status_code == 200, response.text
+    assert response.json()["answer"] == ("UNAVAILABLE" if DENIALS[code].unavailable else "DENY"), response.text
+    assert has_numbers(code, response.json()["reason"]), response.text
+
+
 @pytest.mark.parametrize("code", AFTER_ANOTHER)
 async def test_after_another_order(house: House, code: str) -> None:
     before, body = AFTER_ANOTHER[code]
