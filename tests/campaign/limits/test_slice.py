@@ -38,7 +38,7 @@ def test_a_broken_gate_is_caught(variant: LimitVariant, database_url: str, seed:
 
 
 async def test_the_venue_never_sells_more_than_the_limit_allows(tmp_path: Path, seed: int) -> None:
-    report = await rest.run(tmp_path, seed=seed)
+    report = await rest.run(tmp_path, seed=seed, kill_every_s=4.0)
     print(json.dumps(report))
     assert not report["violations"], f"seed {seed}:\n" + "\n".join(report["violations"])
     assert report["tickets"] == 200 and report["kills"] >= 2, report
