@@ -3,6 +3,7 @@
 All of it needs the ledger alone, but for the market data of a dry question.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
@@ -201,7 +202,8 @@ async def try_limits(request: Request, context: Ctx) -> Response:
         raise wrong_fields(error.errors(), known=RiskSettings.model_fields) from None
     since = body.since or datetime.now(UTC) - SINCE_DEFAULT
     recorded = await context.risk.recorded(since=since, limit=REHEARSED_MAX)
-    return answer(rehearsal_json(rehearse(recorded, limits)))
+    rehearsal = await asyncio.to_thread(rehearse, recorded, limits)  # other requests go on meanwhile
+    return answer(rehearsal_json(rehearsal))
 
 
 @router.get("/risk/audit", response_model=AuditJson)

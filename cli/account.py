@@ -82,18 +82,18 @@ class Rest:
         """
         return self._ask("GET", path, params=parameters)
 
-    def post(self, path: str, body: Mapping[str, Any]) -> str:
+    def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S) -> str:
         """Send a body as JSON with exact numbers, and return the body of the answer; raises like `get`."""
-        return self._send("POST", path, body)
+        return self._send("POST", path, body, timeout_s)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> str:
         """Send a change; like `post`."""
         return self._send("PATCH", path, body)
 
-    def _send(self, method: str, path: str, body: Mapping[str, Any]) -> str:
+    def _send(self, method: str, path: str, body: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> str:
         from api.numbers import write_json
 
-        return self._ask(method, path, content=write_json(body))
+        return self._ask(method, path, content=write_json(body), timeout=timeout_s)
 
     def lines(self, path: str, **parameters: str) -> Iterator[str]:
         """Yield the lines of a long answer as they come; raises like `get`, also when it breaks off."""
@@ -122,7 +122,11 @@ class Rest:
         trust_env = not _is_this_machine(self.url)
         try:
             answer = httpx2.request(
-                method, f"{self.url}{path}", **content, headers=self._headers, timeout=TIMEOUT_S, trust_env=trust_env
+                method,
+                f"{self.url}{path}",
+                headers=self._headers,
+                trust_env=trust_env,
+                **{"timeout": TIMEOUT_S, **content},
             )
         except httpx2.HTTPError as error:
             raise RestUnavailable(f"no answer from {self.url}: {type(error).__name__}") from error

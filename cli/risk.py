@@ -22,6 +22,7 @@ Scope = Annotated[
     str, typer.Argument(help="accounts (all of them), firm, account:NAME, symbol:BTC/USDT, strategy:NAME or key:NAME.")
 ]
 Because = Annotated[str, typer.Option(help="Why: it is recorded with the change.")]
+TRY_TIMEOUT_S: Final = 120.0
 USE_COLUMNS: Final = ("scope", "limit", "symbol", "used", "of", "")
 HELD_COLUMNS: Final = ("scope", "symbol", "held", "working buy", "working sell", "open", "turnover today", "price")
 FINDING_COLUMNS: Final = ("limit", "scope", "says", "numbers")
@@ -246,7 +247,7 @@ def try_limits(
     """
     body = {"risk": _table_of(file), "since": (datetime.now(UTC) - since).isoformat()}
     with reaching(data_dir, json=json) as rest:
-        answer = rest.post("/risk/try", body)
+        answer = rest.post("/risk/try", body, timeout_s=TRY_TIMEOUT_S)
     if json:
         typer.echo(answer)
         return

@@ -63,13 +63,13 @@ class Rehearsal(Frozen):
 
 
 def rehearse(recorded: Recorded, limits: LimitSet) -> Rehearsal:
-    """Replay what happened under other limits, and return every order that fares otherwise."""
+    """Replay what happened as if other limits had held since then, and return every order that fares otherwise."""
     replay = Replay(recorded, limits)
     by_id = {(entry.order.account, entry.order.order_id): entry for entry in recorded.orders}
     gone: set[tuple[str, str]] = set()
     verdicts: list[Verdict] = []
     unknown: dict[str, int] = defaultdict(int)
-    judged = 0
+    count = 0
     for fact in _in_order(recorded):
         if isinstance(fact, RecordedFill):
             entry = by_id.get((fact.account, fact.order_id))
@@ -78,15 +78,14 @@ def rehearse(recorded: Recorded, limits: LimitSet) -> Rehearsal:
         elif isinstance(fact, _End):
             replay.end(fact.recorded)
         else:
-            verdict = _verdict(fact, replay)
+            judged = fact.decided_at >= recorded.since
+            verdict = _verdict(fact, replay) if judged else None
             denied = verdict is not None and verdict.outcome is Outcome.DENIED
             if fact.answer is Answer.DENY or denied:
                 gone.add((fact.order.account, fact.order.order_id))
             else:
                 replay.admit(fact)
-            if fact.decided_at < recorded.since:
-                continue
-            judged += 1
+            count += judged
             if verdict is not None:
                 verdicts.append(verdict)
                 if verdict.outcome is Outcome.UNKNOWN:
@@ -94,8 +93,8 @@ def rehearse(recorded: Recorded, limits: LimitSet) -> Rehearsal:
     return Rehearsal(
         since=recorded.since,
         until=recorded.until,
-        orders=judged,
-        unchanged=judged - len(verdicts),
+        orders=count,
+        unchanged=count - len(verdicts),
         verdicts=tuple(verdicts),
         unknown=unknown,
         notes=_notes(recorded),

@@ -13,8 +13,8 @@ from pydantic import AwareDatetime
 from domain.controls import CONTROLS, RATE_WINDOWS, Control, Measured, Missing
 from domain.events import Fill, Reason
 from domain.exposure import ZERO, Asked, Exposure, ScopeFigures, SymbolExposure, Twin
-from domain.limits import LimitSet, scope_row, scopes_of
-from domain.numbers import EXACT, Price, SignedAmount, add, divide_to_scale, multiply, subtract, to_scale
+from domain.limits import Limits, LimitSet, scope_row, scopes_of
+from domain.numbers import EXACT, Price, Quantity, SignedAmount, add, divide_to_scale, multiply, subtract, to_scale
 from domain.order import Frozen, Order, OrderSide, TradingMode
 from domain.risk import Answer, Finding
 from domain.valuation import Mark, Rates, conversions
@@ -70,6 +70,8 @@ class RecordedOrder(Frozen):
     ended_at: AwareDatetime | None
     unit_price: Price | None
     """What its base unit was measured at; `None` when that is not known."""
+    filled_before: Quantity = ZERO
+    """Base units that were filled before the replay begins."""
 
 
 class RecordedFill(Frozen):
@@ -101,15 +103,30 @@ class Row:
 
     traded: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     turnover: dict[tuple[date, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
-    open: dict[tuple[str, str], "Open"] = field(default_factory=dict)
+    working: dict[str, "Working"] = field(default_factory=lambda: defaultdict(Working))
     admitted: list[datetime] = field(default_factory=list)
 
 
 @dataclass
+class Working:
+    """What open orders of one symbol may still trade, by side: base units, and quote units for them."""
+
+    quantity: dict[OrderSide, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    notional: dict[OrderSide, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    orders: int = 0
+
+
+@dataclass
 class Open:
+    """An order that has not ended."""
+
     recorded: RecordedOrder
-    left: Decimal
-    price: Decimal
+    left: Decimal = ZERO
+
+    @property
+    def worth(self) -> Decimal:
+        """Quote units of what is left, at what the order was measured at."""
+        return to_scale(multiply(self.left, self.recorded.unit_price or ZERO))
 
 
 class Replay:
@@ -117,6 +134,7 @@ class Replay:
 
     def __init__(self, recorded: Recorded, limits: LimitSet) -> None:
         self._limits = limits
+        self._by_scope: dict[str, Limits | None] = {}
         self._rows: dict[str, Row] = defaultdict(Row)
         for scope, held in recorded.held.items():
             self._rows[scope].traded.update(held)
@@ -130,19 +148,17 @@ class Replay:
     def admit(self, recorded: RecordedOrder) -> None:
         """Count an order in its scopes."""
         order = recorded.order
-        taken = Open(recorded, recorded.order.quantity, recorded.unit_price or ZERO)
-        self._open[order.account, order.order_id] = taken
+        taken = self._open[order.account, order.order_id] = Open(recorded)
         self._placed.append(recorded)
+        self._work(taken, max(subtract(order.quantity, recorded.filled_before), ZERO), orders=1)
         for row in self._rows_of(order):
-            row.open[order.account, order.order_id] = taken
             row.admitted.append(recorded.decided_at)
 
     def end(self, recorded: RecordedOrder) -> None:
         """Let an order end."""
-        key = (recorded.order.account, recorded.order.order_id)
-        self._open.pop(key, None)
-        for row in self._rows_of(recorded.order):
-            row.open.pop(key, None)
+        opened = self._open.pop((recorded.order.account, recorded.order.order_id), None)
+        if opened is not None:
+            self._work(opened, ZERO, orders=-1)
 
     def fill(self, order: Order, told: RecordedFill) -> None:
         """Move what the order's scopes hold."""
@@ -154,14 +170,25 @@ class Replay:
             row.traded[symbol] = add(row.traded[symbol], signed)
             day = (told.at.astimezone(UTC).date(), symbol)
             row.turnover[day] = add(row.turnover[day], notional)
-        worked = self._open.get((order.account, order.order_id))
-        if worked is not None:
-            worked.left = max(subtract(worked.left, quantity), ZERO)
+        opened = self._open.get((order.account, order.order_id))
+        if opened is not None:
+            self._work(opened, max(subtract(opened.left, quantity), ZERO))
+
+    def _work(self, opened: Open, left: Decimal, *, orders: int = 0) -> None:
+        """Let an order work another quantity from now on."""
+        order, before, worth = opened.recorded.order, opened.left, opened.worth
+        opened.left = left
+        side = order.ticket.side
+        for row in self._rows_of(order):
+            sums = row.working[order.ticket.symbol]
+            sums.quantity[side] = add(sums.quantity[side], subtract(left, before))
+            sums.notional[side] = add(sums.notional[side], subtract(opened.worth, worth))
+            sums.orders += orders
 
     def ask(self, recorded: RecordedOrder) -> Iterator[tuple[Control, ScopeFigures, Measured | Missing]]:
         """Ask every control that one of the order's scopes has a limit for."""
         order, now = recorded.order, recorded.decided_at
-        limits = self._limits.of_order(order)
+        limits = self._limits_of(order)
         figures = {scope: self._figures(scope, recorded) for scope in limits}
         exposure = Exposure(
             reconciled=True, available=None, crossed=self._crossed(order), twin=self._twin(recorded, now)
@@ -199,9 +226,8 @@ class Replay:
         order, now = recorded.order, recorded.decided_at
         row = self._rows[scope_row(order.mode, scope)]
         today = now.astimezone(UTC).date()
-        symbols = {order.ticket.symbol, *row.traded, *(opened.recorded.order.ticket.symbol
-                                                       for opened in row.open.values())}  # fmt: skip
-        limits = self._limits.of(scope)
+        symbols = {order.ticket.symbol, *row.traded, *row.working}
+        limits = self._limits_of(order)[scope]
         return ScopeFigures(
             scope=scope,
             limits=limits,
@@ -214,23 +240,20 @@ class Replay:
         )
 
     def _exposed(self, row: Row, symbol: str, mode: TradingMode, now: datetime, today: date) -> SymbolExposure:
-        figures: dict[str, Decimal] = defaultdict(Decimal)
-        opened = [entry for entry in row.open.values() if entry.recorded.order.ticket.symbol == symbol]
-        for entry in opened:
-            side = "buy" if entry.recorded.order.ticket.side is OrderSide.BUY else "sell"
-            figures[f"working_{side}"] = add(figures[f"working_{side}"], entry.left)
-            worth = to_scale(multiply(entry.left, entry.price))
-            figures[f"{side}_notional"] = add(figures[f"{side}_notional"], worth)
+        working = row.working[symbol]
         mark, rate = self._value(symbol, mode, now)
         return SymbolExposure(
             symbol=symbol,
-            amount=row.traded.get(symbol, ZERO),
-            traded=row.traded.get(symbol, ZERO),
-            open_orders=len(opened),
+            amount=row.traded[symbol],
+            traded=row.traded[symbol],
+            working_buy=working.quantity[OrderSide.BUY],
+            working_sell=working.quantity[OrderSide.SELL],
+            buy_notional=working.notional[OrderSide.BUY],
+            sell_notional=working.notional[OrderSide.SELL],
+            open_orders=working.orders,
             turnover=row.turnover.get((today, symbol), ZERO),
             mark=mark,
             rate=rate,
-            **figures,
         )
 
     def _value(self, symbol: str, mode: TradingMode, now: datetime) -> tuple[Decimal | None, Decimal | None]:
@@ -255,7 +278,7 @@ class Replay:
 
     def _twin(self, recorded: RecordedOrder, now: datetime) -> Twin | None:
         order = recorded.order
-        windows = [own.duplicate_window_s for own in self._limits.of_order(order).values() if own.duplicate_window_s]
+        windows = [own.duplicate_window_s for own in self._limits_of(order).values() if own.duplicate_window_s]
         oldest = now - timedelta(seconds=max(windows, default=0))
         for earlier in reversed(self._placed):
             if earlier.decided_at <= oldest:
@@ -263,6 +286,15 @@ class Replay:
             if earlier.order.account == order.account and _alike(earlier.order, order):
                 return Twin(order_id=earlier.order.order_id, placed_at=earlier.decided_at)
         return None
+
+    def _limits_of(self, order: Order) -> Mapping[str, Limits]:
+        """Return the limits that hold for an order, each scope's reckoned once."""
+        scopes = scopes_of(order)
+        for scope in scopes:
+            if scope not in self._by_scope:
+                own = self._limits.of(scope)
+                self._by_scope[scope] = None if own.is_empty else own
+        return {scope: limits for scope in scopes if (limits := self._by_scope[scope]) is not None}
 
     def _rows_of(self, order: Order) -> Iterator[Row]:
         for scope in scopes_of(order):

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.events import Fill, OrderEvent
 from domain.lifecycle import OrderEventType
-from domain.numbers import EXACT, subtract
+from domain.numbers import EXACT, add, subtract
 from domain.order import Order, OrderSide, TradingMode
 from domain.risk import Answer
 from domain.risk_replay import WARM_UP, Recorded, RecordedFill, RecordedOrder, measured_at
@@ -61,8 +61,12 @@ async def recorded(connection: AsyncConnection, *, since: datetime, limit: int) 
     fills = []
     for row in await connection.execute(_FILLS, {"begin": key["begin"]}):
         if (row.account, row.order_id) in known:
-            told = Fill.model_validate({name: row._mapping[name] for name in Fill.model_fields})
-            fills.append(RecordedFill(account=row.account, order_id=row.order_id, at=row.recorded_at, fill=told))
+            fill = Fill.model_validate({name: row._mapping[name] for name in Fill.model_fields})
+            fills.append(RecordedFill(account=row.account, order_id=row.order_id, at=row.recorded_at, fill=fill))
+    filled: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for told in fills:
+        filled[told.account, told.order_id] = add(filled[told.account, told.order_id], told.fill.last_qty)
+    orders = [_from_there(entry, filled[entry.order.account, entry.order.order_id]) for entry in orders]
     marks: dict[TradingMode, list[Mark]] = defaultdict(list)
     for row in await connection.execute(_MARKS, {"begin": key["begin"]}):
         marks[TradingMode(row.mode)].append(mark_of(row))
@@ -72,7 +76,7 @@ async def recorded(connection: AsyncConnection, *, since: datetime, limit: int) 
         orders=tuple(orders),
         fills=tuple(fills),
         held=await _held_before(connection, fills, known),
-        marks={mode: tuple(told) for mode, told in marks.items()},
+        marks={mode: tuple(known_marks) for mode, known_marks in marks.items()},
         is_whole=whole,
     )
 
@@ -90,6 +94,12 @@ def _order(row: Row[tuple[Any, ...]]) -> RecordedOrder:
         ended_at=row.ended_at,
         unit_price=measured_at(order, findings, row.unit_price),
     )
+
+
+def _from_there(entry: RecordedOrder, filled: Decimal) -> RecordedOrder:
+    """Say how much of an order was filled before the fills that are replayed."""
+    before = max(subtract(entry.order.cum_qty, filled), Decimal(0))
+    return entry.model_copy(update={"filled_before": before}) if before else entry
 
 
 async def _held_before(
