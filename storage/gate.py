@@ -52,9 +52,13 @@ _COUNT = text(
     WITH counted AS (
         UPDATE risk_scopes SET admitted = admitted + 1 WHERE scope = ANY(:scopes) RETURNING scope, admitted
     ), gone AS (
-        DELETE FROM admissions USING counted, unnest(:scopes ::text[], :kept ::bigint[]) AS keep (scope, kept)
-        WHERE keep.scope = counted.scope AND admissions.scope = counted.scope
-          AND admissions.number <= counted.admitted - keep.kept
+        DELETE FROM admissions
+        USING counted JOIN unnest(:scopes ::text[], :kept ::bigint[]) AS keep (scope, kept) USING (scope),
+            LATERAL (
+                SELECT number FROM admissions WHERE scope = counted.scope AND number <= counted.admitted - keep.kept
+                ORDER BY number LIMIT 10
+            ) AS oldest
+        WHERE admissions.scope = counted.scope AND admissions.number = oldest.number
     )
     INSERT INTO admissions (scope, number, admitted_at) SELECT scope, admitted, :now FROM counted
     """
