@@ -21,8 +21,7 @@ from domain.position import Holding
 
 ZERO = Decimal(0)
 
-_ADD = text(
-    """
+_ADD_ROWS = """
     INSERT INTO exposures AS e (scope, symbol, amount, cost, realized_pnl, traded, working_buy, working_sell,
         buy_notional, sell_notional, open_orders, day, day_turnover, updated_at)
     SELECT scope, :symbol, 0, 0, 0, 0, :buy, :sell, :buy_notional, :sell_notional, :orders, :day, 0, :now
@@ -33,8 +32,8 @@ _ADD = text(
         sell_notional = e.sell_notional + excluded.sell_notional,
         open_orders = e.open_orders + excluded.open_orders, updated_at = excluded.updated_at
     RETURNING scope, amount, cost, realized_pnl, traded, day, day_turnover
-    """
-)
+"""
+_ADD = text(_ADD_ROWS)
 _WORK = text(
     """
     UPDATE reservations new SET working = :working, working_notional = :working_notional, counted = :counted,
@@ -45,6 +44,16 @@ _WORK = text(
     RETURNING old.working, old.working_notional, old.counted
     """
 )
+_TAKE = text(
+    f"""
+    WITH own AS (
+        UPDATE reservations SET working = :working, working_notional = :working_notional, counted = true,
+            unit_price = :unit_price
+        WHERE account = :account AND order_id = :order_id
+    ) {_ADD_ROWS}
+    """
+)
+"""A new order's work and its scopes, in one round trip: their locks are held until the commit."""
 _UNIT_PRICE = text("SELECT unit_price FROM reservations WHERE account = :account AND order_id = :order_id")
 _COUNTED = text("SELECT working, working_notional FROM reservations WHERE account = :account AND order_id = :order_id")
 _HOLD = text(
@@ -94,8 +103,11 @@ def worked(order: Order, unit_price: Decimal) -> Worked:
 
 
 async def take(connection: AsyncConnection, order: Order, *, unit_price: Decimal, now: datetime) -> None:
-    """Count a newly admitted order, whose reservation is written, in all its scopes."""
-    await _rework(connection, order, unit_price=unit_price, now=now)
+    """Count a newly admitted order, whose reservation was just written and counts nothing yet, in all its scopes."""
+    new = worked(order, unit_price)
+    own = {"account": order.account, "order_id": order.order_id, "unit_price": unit_price}
+    own |= {"working": new.quantity, "working_notional": new.notional}
+    await connection.execute(_TAKE, {**own, **_changes(order, new.quantity, new.notional, orders=1, now=now)})
 
 
 async def forget(connection: AsyncConnection, order: Order, held: Worked, *, now: datetime) -> None:
@@ -171,8 +183,20 @@ async def _rework(
 async def _add(
     connection: AsyncConnection, order: Order, quantity: Decimal, notional: Decimal, *, orders: int, now: datetime
 ) -> Mapping[str, tuple[Holding, date, Decimal]]:
+    rows = await connection.execute(_ADD, _changes(order, quantity, notional, orders=orders, now=now))
+    return {
+        row.scope: (
+            Holding(amount=row.amount, cost=row.cost, realized_pnl=row.realized_pnl, traded=row.traded),
+            row.day,
+            row.day_turnover,
+        )
+        for row in rows
+    }
+
+
+def _changes(order: Order, quantity: Decimal, notional: Decimal, *, orders: int, now: datetime) -> dict[str, object]:
     buying = order.ticket.side is OrderSide.BUY
-    changes = {
+    return {
         "scopes": rows_of(order),
         "symbol": order.ticket.symbol,
         "buy": quantity if buying else ZERO,
@@ -182,13 +206,4 @@ async def _add(
         "orders": orders,
         "day": now.astimezone(UTC).date(),
         "now": now,
-    }
-    rows = await connection.execute(_ADD, changes)
-    return {
-        row.scope: (
-            Holding(amount=row.amount, cost=row.cost, realized_pnl=row.realized_pnl, traded=row.traded),
-            row.day,
-            row.day_turnover,
-        )
-        for row in rows
     }

@@ -25,7 +25,6 @@ from storage.risk_tables import risk_scopes
 ZERO = Decimal(0)
 _LOCKING = frozenset(control.limit for control in CONTROLS if control.locks)
 _PRICED = frozenset(control.limit for control in CONTROLS if control.needs_ticker and control.locks)
-_LOSSES = frozenset({"max_daily_loss", "max_drawdown"})
 
 _LOCK = (
     select(risk_scopes)
@@ -72,11 +71,11 @@ _STOP_OUTS = text(
 _REALIZED = text("SELECT sum(realized) FROM realizations WHERE scope = :scope AND symbol = :symbol AND at > :since")
 _TWIN = text(
     """
-    SELECT order_id, (document->>'created_at')::timestamptz AS created_at FROM (
-        SELECT number, order_id, document FROM orders WHERE account = :account AND symbol = :symbol
+    SELECT order_id, created_at FROM (
+        SELECT number, order_id, created_at, document FROM orders WHERE account = :account AND symbol = :symbol
         ORDER BY number DESC LIMIT 500
     ) AS latest
-    WHERE (document->>'created_at')::timestamptz > :since AND order_id <> :order_id
+    WHERE created_at > :since AND order_id <> :order_id
       AND document->>'status' <> 'DENIED' AND document->'ticket'->>'side' = :side
       AND document->'ticket'->>'order_type' = :order_type
       AND (document->'ticket'->>'quantity')::numeric = :quantity
@@ -277,16 +276,18 @@ async def realized_of(
     connection: AsyncConnection, limits: Limits, row: str, held: Sequence[SymbolExposure], now: datetime
 ) -> Mapping[str, Decimal]:
     """Return what the scope realized today and ever, in the risk currency, where a limit asks for it."""
-    if not _LOSSES & _set(limits):
-        return {}
     rates = {symbol.symbol: symbol.rate or ZERO for symbol in held}
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    today = await valuation.realized_since(connection, row, midnight)
-    total = await valuation.realized_since(connection, row, None)
-    return {
-        "realized_today": sum((multiply(amount, rates.get(symbol, ZERO)) for symbol, amount in today.items()), ZERO),
-        "realized_total": sum((multiply(amount, rates.get(symbol, ZERO)) for symbol, amount in total.items()), ZERO),
-    }
+    wanted: dict[str, datetime | None] = {}
+    if limits.max_daily_loss is not None:
+        wanted["realized_today"] = midnight
+    if limits.max_drawdown is not None:
+        wanted["realized_total"] = None
+    told = {}
+    for name, since in wanted.items():
+        realized = await valuation.realized_since(connection, row, since)
+        told[name] = sum((multiply(amount, rates.get(symbol, ZERO)) for symbol, amount in realized.items()), ZERO)
+    return told
 
 
 async def stops(
