@@ -23,7 +23,11 @@ from storage.exposures import rows_of, worked
 from storage.risk_tables import exposures
 
 ZERO = Decimal(0)
-_SNAPSHOT: Final = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+_SNAPSHOT: Final = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+_LONG: Final = text(
+    "SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true)"
+)
+"""It reckons between two statements for longer than the ledger waits for one who holds locks; this one holds none."""
 _OPEN: Final = text(
     """
     SELECT orders.document::text AS document, coalesce(reservations.unit_price, 0) AS unit_price
@@ -93,6 +97,7 @@ async def audit(engine: AsyncEngine) -> list[Difference]:
 
     async def compare(connection: AsyncConnection) -> list[Difference]:
         await connection.execute(_SNAPSHOT)
+        await connection.execute(_LONG)
         sums = await _reckoned(connection)
         rows = {(row.scope, row.symbol): row._mapping for row in await connection.execute(exposures.select())}
         found = []
