@@ -43,7 +43,7 @@ LIMITS = LimitSet(
             max_position_notional=Decimal(10**9),
             max_open_orders=1_000_000,
             max_orders_per_minute=100_000,
-            max_daily_loss=Decimal(50_000),
+            max_daily_loss=Decimal(10**7),
             duplicate_window_s=2,
         )
     }

@@ -148,7 +148,10 @@ async def grow(engine: AsyncEngine, *, ended: int, still_open: int) -> None:
 
     await in_transaction(engine, copy)
     async with engine.connect() as connection:
-        await (await connection.execution_options(isolation_level="AUTOCOMMIT")).execute(text("VACUUM ANALYZE"))
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        for statement in ("SET statement_timeout = 0", "VACUUM ANALYZE"):
+            await connection.execute(text(statement))
+    await engine.dispose()  # and with its connections go the plans that were made on the empty ledger
 
 
 def _used(statement: str, named: dict[str, object]) -> dict[str, object]:

@@ -119,7 +119,7 @@ class Field:
         lines = {worker.line: worker for worker in workers if worker.line is not None}
         for line in wait([seen, *lines], timeout=0.1):
             if line is seen:
-                self.problems += seen.recv()[1]
+                self._seen(seen)
                 continue
             worker = lines[line]  # type: ignore[index]  # only connections were waited for
             try:
@@ -129,6 +129,12 @@ class Field:
                 _end(worker)
                 if worker.tickets and not killed:
                     self.problems.append("a worker ended by itself")
+
+    def _seen(self, seen: Connection) -> None:
+        try:
+            self.problems += seen.recv()[1]
+        except (EOFError, OSError):
+            self.problems.append("the judge ended by itself")
 
     def _answered(self, worker: Worker, told: Told) -> None:
         worker.tickets.pop(told.ticket, None)

@@ -80,7 +80,7 @@ async def sent(engine: AsyncEngine, database_url: str) -> AsyncIterator[dict[str
     connection = await asyncpg.connect(database_url)
     await connection.execute(_SMALL_BY_NATURE)
     await connection.close()
-    await engine.dispose()  # plans that were made on the empty ledger go with their connections
+    await engine.dispose()
     caught: dict[str, Any] = {}
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
