@@ -331,8 +331,9 @@ class OrderWorkflow(OrderRequests):
 
 
 def _given_up(order: Order) -> OrderEventType:
-    """What has traded was not rejected: of an amended order only the rest is given up."""
-    return OrderEventType.CANCELED if order.cum_qty > 0 else OrderEventType.REJECTED
+    """What the venue took was not rejected: of an order that was replaced, only the rest is given up."""
+    was_taken = order.sent_in_vain is not None and order.sent_in_vain < order.attempt
+    return OrderEventType.CANCELED if order.cum_qty > 0 or was_taken else OrderEventType.REJECTED
 
 
 def _no_rules(failure: ActivityError) -> Reason:

@@ -138,11 +138,19 @@ class Desk:
     async def clear(self) -> None:
         """End what still runs: its timers would keep the server's time from being skipped in the tests that follow."""
         for handle in self.handles:
-            if await self._is_at_rest(handle):
+            if await self.is_at_rest(handle):
                 with contextlib.suppress(RPCError):
                     await handle.terminate("the test is over")
 
-    async def _is_at_rest(self, handle: Handle) -> bool:
+    async def terminate_at_work(self, handle: WorkflowHandle[Any, Any], because: str) -> None:
+        """Terminate a workflow whose activity is under way, and give back the lock on time that the server forgets."""
+        async with asyncio.timeout(RESULT_WITHIN_S):
+            while not (await handle.describe()).raw_description.pending_activities:
+                await asyncio.sleep(0.02)
+        await handle.terminate(because)
+        await self.client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
+
+    async def is_at_rest(self, handle: WorkflowHandle[Any, Any]) -> bool:
         """Wait until the workflow has ended (false) or only waits (true).
 
         If one is terminated while an activity of it is under way, the server never skips time again.

@@ -198,6 +198,7 @@ async def test_adopted_order_waits_again_with_the_expiry_of_the_ledger(desk: Des
     handle = await held(desk)
     order = await state(handle)
     await asked(desk, order)
+    assert await desk.is_at_rest(handle)
     await handle.terminate("the store of Temporal is lost")
     start = OrderInput(request=make_request("key", account=desk.account), adopt=order)
     adopted = await desk.client.start_workflow(OrderWorkflow.run, start, id=f"{handle.id}-adopted", task_queue="orders")

@@ -115,10 +115,11 @@ async def test_sweep_is_started_by_who_watches_and_again_when_temporal_lost_it(d
     async with watched(desk, engine), asyncio.timeout(RESULT_WITHIN_S):
         await engage(desk, engine, cancel_orders=True)
         await until_it_runs(desk)
-        await sweep_of(desk).terminate("lost")
+        await desk.terminate_at_work(sweep_of(desk), "lost")
         desk.venue.is_down = False
         while (await desk.store.order(desk.account, view.order_id)).status is not OrderStatus.CANCELED:
             await asyncio.sleep(0.05)
+        assert (await swept(desk)).done
     await desk.report(view.order_id, handle)
     await desk.result(handle)
 
