@@ -257,8 +257,17 @@ class OrderStore(Protocol):
     async def reserved(self, account: str, order_id: str) -> Reservation | None:
         """Return what the order has reserved now; `None` when it never had anything."""
 
-    async def record_balances(self, account: str, balances: Sequence[Balance], *, asked_at: datetime) -> None:
-        """Record the venue's word on the balances, and that the account was compared with its venue."""
+    async def record_balances(
+        self, account: str, balances: Sequence[Balance], *, asked_at: datetime, told_at: datetime | None = None
+    ) -> None:
+        """Record the venue's word on the balances, and that the account was compared with its venue.
+
+        Parameters
+        ----------
+        told_at
+            When the answer was there, `None` for at once. The word is of some moment between question and answer, and
+            a fill between the two may be in it or not.
+        """
 
 
 class OrderReader(Protocol):

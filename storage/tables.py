@@ -160,6 +160,7 @@ balances = Table(
     _amount("total"),
     _amount("reserved"),
     _time("asked_at"),
+    _time("told_at", nullable=True),
     _time("moved_at", nullable=True),
     _signed_amount("expected", default="0"),
     _time("expected_at", nullable=True),
