@@ -5,6 +5,7 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -34,7 +35,8 @@ async def parts() -> AsyncIterator[dict[str, SimpleNamespace]]:
 
 
 def made(parts: dict[str, SimpleNamespace]) -> Disturber:
-    return Disturber(SimpleNamespace(stack=SimpleNamespace(part=parts.__getitem__)), NAMES, ())  # type: ignore[arg-type]
+    floor: Any = SimpleNamespace(stack=SimpleNamespace(part=parts.__getitem__))
+    return Disturber(floor, NAMES, ())
 
 
 async def test_pauses_that_meet_happen_in_turn(parts: dict[str, SimpleNamespace]) -> None:
