@@ -225,7 +225,7 @@ def _venue_steps(
         SqlReconciliationStore(engine),
         exchanges=exchanges,
         workflows=carried,
-        follower=lambda account: Follower(store, exchanges[account], notifier, pace, account),
+        follower=lambda account: Follower(store, exchanges[account], notifier, pace, account, clock),
         interval_s=settings.worker.reconcile_interval_s,
         clock=clock,
     )

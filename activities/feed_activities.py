@@ -81,7 +81,7 @@ class FeedActivities:
         beat = _LedgerBeat(call.beat)
         async with in_activity(beat.told):
             exchange = exchange_of(self._exchanges, call.account)
-            follower = Follower(self._store, exchange, self._notifier, self._pace, call.account)
+            follower = Follower(self._store, exchange, self._notifier, self._pace, call.account, self._clock)
             until = self._clock() + FOLLOW_STRETCH
             shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
             pause_s = 0.0
@@ -142,8 +142,15 @@ class Follower:
     """One stretch of following one account: what was asked when, and how far the trades were read."""
 
     def __init__(
-        self, store: OrderStore, exchange: Exchange, notifier: OrderNotifier, pace: FeedPace, account: str
+        self,
+        store: OrderStore,
+        exchange: Exchange,
+        notifier: OrderNotifier,
+        pace: FeedPace,
+        account: str,
+        clock: Callable[[], datetime],
     ) -> None:
+        self._clock = clock
         self._store = store
         self._exchange = exchange
         self._notifier = notifier
@@ -169,12 +176,17 @@ class Follower:
         if working:
             await self._follow(working, now)
         if self._balances_at is None or (now - self._balances_at).total_seconds() >= self._pace.idle_interval_s:
-            balances = await self._exchange.fetch_balances()
-            await self._store.record_balances(self._account, balances, asked_at=now)
+            await self._ask_balances()
             self._balances_at = now if now - self._moved_at > SETTLED_AFTER else None
         await self._tell()
         await self._settle(now)
         self.rounds += 1
+
+    async def _ask_balances(self) -> None:
+        """Record the venue's word with the moments between which it holds: a slow answer knows of later fills."""
+        asked_at = self._clock()
+        balances = await self._exchange.fetch_balances()
+        await self._store.record_balances(self._account, balances, asked_at=asked_at, told_at=self._clock())
 
     async def watch_doubts(self, now: datetime) -> None:
         """Look at the doubts alone, without asking the venue."""

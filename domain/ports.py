@@ -275,8 +275,17 @@ class OrderStore(Protocol):
     ) -> Reason | None:
         """Say why what is left of an order must not be sent anew (`domain.risk.check_again`); `None` when it may."""
 
-    async def record_balances(self, account: str, balances: Sequence[Balance], *, asked_at: datetime) -> None:
-        """Record the venue's word on the balances, and that the account was compared with its venue."""
+    async def record_balances(
+        self, account: str, balances: Sequence[Balance], *, asked_at: datetime, told_at: datetime | None = None
+    ) -> None:
+        """Record the venue's word on the balances, and that the account was compared with its venue.
+
+        Parameters
+        ----------
+        told_at
+            When the answer was there, `None` for at once. The word is of some moment between question and answer, and
+            a fill between the two may be in it or not.
+        """
 
 
 class OrderReader(Protocol):

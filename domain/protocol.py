@@ -154,7 +154,13 @@ def subject_of(order: Order, report: OrderReport, about: tuple[int, AttemptState
     number, state = about
     if state is AttemptState.VOID:
         return Subject.UNEXPECTED
-    if order.status is OrderStatus.REJECTED and report.status is not VenueOrderStatus.REJECTED:
+    # A look that was under way when an attempt was replaced may be told after the next one was refused: no news.
+    replaced_untraded = number < order.attempt and state is AttemptState.CLOSED and report.cum_qty == 0
+    if (
+        order.status is OrderStatus.REJECTED
+        and report.status is not VenueOrderStatus.REJECTED
+        and not replaced_untraded
+    ):
         return Subject.UNEXPECTED
     replaced_then_ended = order.is_final and order.venue_order_id is None
     if sent and number == order.attempt and not replaced_then_ended:

@@ -1,6 +1,7 @@
 """Orders that live on: cancel, amend, and decide on one in doubt. Each is an update of the order's workflow."""
 
 import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final, TypeVar
 from uuid import uuid4
@@ -31,8 +32,11 @@ CHANGE_TIMEOUT_S: Final = 25.0
 """Above the workflow's own wait for the venue's final word, so that it is the workflow that answers."""
 CANCEL_WINDOW_S: Final = 20
 """Cancels of one order within this window are one request: a workflow takes ten updates at a time."""
+LEAVE_WORD_TIMEOUT_S: Final = 5.0
+"""How long Temporal may take to write a cancel down once no worker has answered it."""
 Answer = TypeVar("Answer", OrderView, ResolveAnswer, ApprovalAnswer)
 Message = TypeVar("Message", bound=BaseModel)
+T = TypeVar("T")
 
 
 class OrderChanging(OrderReading):
@@ -49,6 +53,8 @@ class OrderChanging(OrderReading):
     ) -> OrderView:
         """Cancel, and return what came of it: canceled, filled before, or still on its way when the time is over.
 
+        Once this returns the wish is on disk: no death of a worker or of Temporal loses it.
+
         Raises
         ------
         OrderNotFound, OrderClosed
@@ -56,11 +62,21 @@ class OrderChanging(OrderReading):
         EngineUnavailable
             When Temporal does not answer.
         """
-        window = int(time.time() // CANCEL_WINDOW_S)
+        update_id = f"cancel-{int(time.time() // CANCEL_WINDOW_S)}"
         message = CancelOrder(requested_by=requested_by, because=because)
-        return await self._change(
-            "request_cancel", message, account, order_id, update_id=f"cancel-{window}", timeout_s=timeout_s
-        )
+        try:
+            return await self._updated(
+                "request_cancel",
+                message,
+                account,
+                order_id,
+                update_id=update_id,
+                timeout_s=timeout_s,
+                result_type=OrderView,
+            )
+        except TimeoutError:
+            # An update that no worker has taken is in Temporal's memory alone, and is lost with it. A signal is not.
+            return await self._leave_word(message, account, order_id)
 
     async def amend_order(
         self,
@@ -84,9 +100,25 @@ class OrderChanging(OrderReading):
             When Temporal does not answer.
         """
         message = AmendOrder(quantity=quantity, price=price, requested_by=requested_by)
-        return await self._change(
-            "amend", message, account, order_id, update_id=f"amend-{uuid4()}", timeout_s=timeout_s
-        )
+        try:
+            return await self._updated(
+                "amend",
+                message,
+                account,
+                order_id,
+                update_id=f"amend-{uuid4()}",
+                timeout_s=timeout_s,
+                result_type=OrderView,
+            )
+        except TimeoutError:
+            view = await self.get_order(order_id, account=account)
+            if view.order is None or not _shows(view.order, message):
+                raise EngineUnavailable(
+                    "whether the order is amended is not known: no worker answered in time",
+                    numbers={"order_id": order_id},
+                    advice="Look the order up; if its figures are the old ones, amend it again.",
+                ) from None
+            return view
 
     async def resolve_order(
         self,
@@ -197,23 +229,21 @@ class OrderChanging(OrderReading):
                 advice="Look the order up; if it is as it was, decide again.",
             ) from None
 
-    async def _change(
-        self,
-        update: str,
-        message: CancelOrder | AmendOrder,
-        account: str,
-        order_id: str,
-        *,
-        update_id: str,
-        timeout_s: float,
-    ) -> OrderView:
-        """Send an update; when the time is over first, return the order as it stands."""
+    async def _leave_word(self, message: CancelOrder, account: str, order_id: str) -> OrderView:
+        """Write the wish to cancel into the order's history, unless it is on record; return the order as it stands."""
+        view = await self.get_order(order_id, account=account)
+        if view.order is not None and (view.order.is_final or view.order.cancel_requested):
+            return view
+        handle = self._handle(account, order_id)
+
+        async def once(left: timedelta) -> None:
+            await handle.signal("cancel", message, rpc_timeout=left)
+
         try:
-            return await self._updated(
-                update, message, account, order_id, update_id=update_id, timeout_s=timeout_s, result_type=OrderView
-            )
+            await self._reaching(once, account, order_id, timeout_s=LEAVE_WORD_TIMEOUT_S)
         except TimeoutError:
-            return await self.get_order(order_id, account=account)
+            raise EngineUnavailable("whether the cancel was taken is not known: Temporal did not answer") from None
+        return view
 
     async def _updated(
         self,
@@ -227,7 +257,6 @@ class OrderChanging(OrderReading):
         result_type: type[Answer],
     ) -> Answer:
         """Send an update and return its answer. Raises `TimeoutError` when the time is over first."""
-        deadline = time.monotonic() + timeout_s
         handle = self._handle(account, order_id)
 
         async def once(left: timedelta) -> Answer:
@@ -237,6 +266,13 @@ class OrderChanging(OrderReading):
             return answer
 
         await self._refuse_if_ended(account, order_id)
+        return await self._reaching(once, account, order_id, timeout_s=timeout_s)
+
+    async def _reaching(
+        self, once: Callable[[timedelta], Awaitable[T]], account: str, order_id: str, *, timeout_s: float
+    ) -> T:
+        """Call the order's workflow until it answers; raises `TimeoutError` when the time is over first."""
+        deadline = time.monotonic() + timeout_s
         for adopts in (True, False):
             try:
                 return await repeated(once, max(deadline - time.monotonic(), 1))
@@ -260,6 +296,12 @@ class OrderChanging(OrderReading):
                 numbers={"order_id": order_id, "status": order.status},
             )
         return order
+
+
+def _shows(order: Order, amend: AmendOrder) -> bool:
+    """Tell whether an amendment is on record: under way, or its figures are the order's."""
+    figures = (amend.quantity or order.quantity, amend.price or order.price)
+    return order.amend_quantity is not None or figures == (order.quantity, order.price)
 
 
 def _said(kind: type[Message], **said: object) -> Message:

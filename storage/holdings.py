@@ -1,8 +1,9 @@
 """Balances and reservations: what decisions and fills do to them, inside the caller's transaction.
 
-`balances.total`, `free` and `used` are the venue's word at `asked_at`, moved on by our own fills of a later time until
-the venue is asked again. `expected` is its first word moved on by every fill of ours since, which is what the total
-should be (`storage/comparison.py` compares the two). `reserved` is ours alone: what open orders may still use up.
+`balances.total`, `free` and `used` are the venue's word of a moment between `asked_at` and `told_at`, moved on by our
+own fills of a later time until the venue is asked again. `expected` is its first word moved on by every fill of ours
+since, which is what the total should be (`storage/comparison.py` compares the two). `reserved` is ours alone: what open
+orders may still use up.
 Rows are locked in one order everywhere: the order, scopes with limits, balances by name, then exposures.
 """
 
@@ -164,6 +165,7 @@ class _Row:
     total: Decimal
     reserved: Decimal
     asked_at: datetime
+    told_at: datetime | None
     moved_at: datetime | None
     expected: Decimal
     expected_at: datetime | None
@@ -174,19 +176,21 @@ class _Row:
         """Return the balance after the fills, with the reservation that the order has now.
 
         A fill that is older than the venue's word is in that word already. Its time is the venue's and the word's is
-        ours: what falls between the two clocks counts if it lessens what is there, and does not if it adds to it.
+        ours, and the word is of some moment between question and answer: what falls between the two clocks, or between
+        the two moments, counts if it lessens what is there, and does not if it adds to it.
         The venue will tell anew soon; until then no figure goes below zero, for a fill must be recorded whatever we
         believed was there.
         """
         free, used, total, moved_at = self.free, self.used, self.total, self.moved_at
         expected = self.expected
+        told_at = max(self.asked_at, self.told_at or self.asked_at)
         for fill in fills:
             for asset, delta in _deltas(order, fill):
                 if asset != self.asset:
                     continue
                 if self.expected_at is None or fill.ts_event > self.expected_at:
                     expected = add(expected, delta)
-                if fill.ts_event <= self.asked_at + (CLOCKS if delta > 0 else -CLOCKS):
+                if fill.ts_event <= (told_at + CLOCKS if delta > 0 else self.asked_at - CLOCKS):
                     continue
                 from_used = min(used, max(EXACT.minus(delta), ZERO))
                 used = subtract(used, from_used)
@@ -259,11 +263,16 @@ async def _add_missing(connection: AsyncConnection, account: str, assets: set[st
 
 
 async def record_balances(
-    connection: AsyncConnection, account: str, told: Sequence[Balance], *, asked_at: datetime
+    connection: AsyncConnection,
+    account: str,
+    told: Sequence[Balance],
+    *,
+    asked_at: datetime,
+    told_at: datetime | None = None,
 ) -> None:
     """Take over the venue's word, asset by asset, unless a fill or another word of a later time is in it already.
 
-    An asset that is not named is zero at the venue.
+    An asset that is not named is zero at the venue. See `domain.ports.OrderStore.record_balances`.
     """
     state = insert(account_states).values(account=account, balances_at=asked_at)
     latest = func.greatest(account_states.c.balances_at, state.excluded.balances_at)
@@ -276,7 +285,7 @@ async def record_balances(
         return
     row = insert(balances)
     newer = or_(balances.c.moved_at.is_(None), balances.c.moved_at < row.excluded.asked_at - CLOCKS)
-    figures = {name: row.excluded[name] for name in ("free", "used", "total", "asked_at")}
+    figures = {name: row.excluded[name] for name in ("free", "used", "total", "asked_at", "told_at")}
     await connection.execute(
         row.on_conflict_do_update(
             index_elements=["account", "asset"],
@@ -292,6 +301,7 @@ async def record_balances(
                 "total": balance.total,
                 "reserved": ZERO,
                 "asked_at": asked_at,
+                "told_at": told_at or asked_at,
                 "expected": balance.total,
                 "expected_at": asked_at - CLOCKS,  # no order of ours is older than the first word
             }

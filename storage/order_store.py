@@ -278,9 +278,13 @@ class SqlOrderStore:
             self._engine, lambda connection: admission.check_again(connection, request, validated, terms=terms, now=now)
         )
 
-    async def record_balances(self, account: str, balances: Sequence[Balance], *, asked_at: datetime) -> None:
+    async def record_balances(
+        self, account: str, balances: Sequence[Balance], *, asked_at: datetime, told_at: datetime | None = None
+    ) -> None:
         """Record the venue's word on the balances."""
         await in_transaction(
             self._engine,
-            lambda connection: holdings.record_balances(connection, account, balances, asked_at=asked_at),
+            lambda connection: holdings.record_balances(
+                connection, account, balances, asked_at=asked_at, told_at=told_at
+            ),
         )

@@ -151,6 +151,7 @@ balances = Table(
     amount("total"),
     amount("reserved"),
     time("asked_at"),
+    time("told_at", nullable=True),
     time("moved_at", nullable=True),
     signed_amount("expected", default="0"),
     time("expected_at", nullable=True),

@@ -248,10 +248,7 @@ class OrderWorkflow(OrderRequests):
             )
             self._learn(changed)
         except ActivityError as error:
-            cause = error.cause
-            if not isinstance(cause, ApplicationError):
-                raise
-            self._amend_refusal = cause
+            self._amend_refusal = _not_amended(error)
         finally:
             self._amend = None
 
@@ -339,6 +336,14 @@ def _given_up(order: Order) -> OrderEventType:
 def _no_rules(failure: ActivityError) -> Reason:
     text = f"the venue's rules could not be read in time: {failure.cause or failure}"
     return Reason(code=VenueUnavailable.code, text=text[:300])
+
+
+def _not_amended(failure: ActivityError) -> ApplicationError:
+    """Say why an amendment came to nothing. Whatever it was, the order rests as it is, and lives on."""
+    if isinstance(failure.cause, ApplicationError):
+        return failure.cause
+    # Only the reading of the venue's rules has an end to its patience, in which a dead worker leaves no word.
+    return ApplicationError(_no_rules(failure).text, type=VenueUnavailable.code, non_retryable=True)
 
 
 def _refusal(validated: Validated) -> ApplicationError:

@@ -222,7 +222,8 @@ class Chance:
             for asset, total in (("USDT", Decimal(self.rng.randrange(60))), ("BTC", Decimal("0.4")))
         ]
         asked_at = self.now - timedelta(seconds=self.rng.randrange(6))
-        await self.both.ask("record_balances", ACCOUNT, told, asked_at=asked_at)
+        told_at = asked_at + timedelta(seconds=self.rng.randrange(3))
+        await self.both.ask("record_balances", ACCOUNT, told, asked_at=asked_at, told_at=told_at)
 
 
 _STEPS = (

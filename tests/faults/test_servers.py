@@ -1,11 +1,15 @@
 """Every other part killed with -9 in the middle of orders: the orders go on, once."""
 
 import asyncio
+import os
+import signal
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from starter.client import ExecutionClient
+from starter.failures import EngineUnavailable
 from tests.faults.floor import Floor, open_floor
 
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(200)]
@@ -25,6 +29,27 @@ async def test_orders_go_on_whatever_is_killed_and_restarted(tmp_path: Path) -> 
         await floor.market(fill={"client_order_id": resting["id"], "quantity": "0.2"})
         ended = await floor.until_final(resting["id"])
         assert ended["lifecycle"] == "FILLED"
+        await floor.assert_the_venue_agrees([ended])
+        await floor.assert_the_books_close()
+
+
+async def test_cancel_that_no_worker_took_survives_the_death_of_temporal(tmp_path: Path) -> None:
+    """An update that waits for a worker is in Temporal's memory alone: what we call "asked for" must be on its disk."""
+    async with open_floor(tmp_path) as floor:
+        client = await ExecutionClient.connect(floor.stack.ready["temporal"])
+        resting = await floor.place("rest", order_type="limit", price=Decimal("59000"), amount=Decimal("0.3"))
+        worker = floor.stack.part("worker").pid
+        assert worker is not None
+        os.kill(worker, signal.SIGSTOP)
+        await client.cancel_order(resting["id"], account="binanceus", timeout_s=1)
+        with pytest.raises(EngineUnavailable, match="whether the order is amended is not known"):
+            await client.amend_order(resting["id"], account="binanceus", price=Decimal("59001"), timeout_s=1)
+        for part in ("temporal", "worker"):  # the worker too: it may hold the task that brought the update
+            floor.stack.part(part).kill()
+        for part in ("temporal", "worker"):
+            await asyncio.wait_for(floor.stack.part(part).until_ready(), 60)
+        ended = await floor.until_final(resting["id"], within_s=30)
+        assert (ended["lifecycle"], ended["price"]) == ("CANCELED", Decimal("59000"))
         await floor.assert_the_venue_agrees([ended])
         await floor.assert_the_books_close()
 

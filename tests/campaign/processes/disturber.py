@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -107,10 +107,11 @@ class Disturber:
     async def _crash(self, kind: str) -> None:
         name = kind.split()[-1]
         part = self.floor.stack.part(name)
-        pid = part.pid
-        if pid is None or not part.is_ready:
-            self.not_run.append(f"one {kind}: it was not up")
+        if not await _soon(lambda: part.is_ready and part.pid is not None):
+            self.not_run.append(f"one {kind}: it was not up within {COMES_BACK_S} s")
             return
+        pid = part.pid
+        assert pid is not None
         if kind.startswith("kill"):
             self._kill(name)
         else:
@@ -122,15 +123,24 @@ class Disturber:
                 await asyncio.sleep(0.05)
 
     async def _pause_worker(self, kind: str, seconds: float) -> None:
-        name = next((n for n in self.workers if self.floor.stack.part(n).is_ready and n not in self._paused), None)
-        pid = self.floor.stack.part(name).pid if name is not None else None
-        if name is None or pid is None or len(self._paused) + 1 >= len(self.workers):
-            self.not_run.append(f"one {kind}: no second worker was up")
+        """Pause one that works. Another must not be paused meanwhile: two pauses that meet happen in turn."""
+        if not await _soon(lambda: self._pausable() is not None):
+            self.not_run.append(f"one {kind}: none was up, or another was paused, for {COMES_BACK_S} s")
             return
+        name = self._pausable()
+        assert name is not None
+        pid = self.floor.stack.part(name).pid
+        assert pid is not None
         self._paused.add(name)
         self.kills[kind.replace("pause a worker", "worker paused")] += 1
         await self._stopped(pid, seconds)
         self._paused.discard(name)
+
+    def _pausable(self) -> str | None:
+        if len(self._paused) + 1 >= len(self.workers):
+            return None
+        parts = (self.floor.stack.part(name) for name in self.workers if name not in self._paused)
+        return next((part.name for part in parts if part.is_ready and part.pid is not None), None)
 
     async def _freeze_venue(self, seconds: float) -> None:
         pid = self.floor.stack.part("simulator").pid
@@ -165,3 +175,13 @@ class Disturber:
             with suppress(httpx2.TimeoutException):
                 await self.floor.market(symbol.replace("/", ""), price=str(price), frozen=True)
             await asyncio.sleep(load_s / len(swings))
+
+
+async def _soon(condition: Callable[[], bool]) -> bool:
+    """Wait for the condition, for a bounded time; whether it came."""
+    deadline = time.monotonic() + COMES_BACK_S
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.05)
+    return True

@@ -74,7 +74,7 @@ class BalanceRow:
 
     __slots__ = (
         "asked_at", "asset", "difference", "differs_since", "expected", "expected_at", "free", "moved_at", "reserved",
-        "total", "used",
+        "told_at", "total", "used",
     )  # fmt: skip
 
     def __init__(self, free: Decimal, used: Decimal, total: Decimal, asked_at: datetime) -> None:
@@ -83,6 +83,7 @@ class BalanceRow:
         self.total = total
         self.reserved = ZERO
         self.asked_at = asked_at
+        self.told_at: datetime | None = None
         self.moved_at: datetime | None = None
         self.expected = total
         self.expected_at: datetime | None = asked_at - holdings.CLOCKS
@@ -262,6 +263,7 @@ class Account:
             total=row.total,
             reserved=row.reserved,
             asked_at=row.asked_at,
+            told_at=row.told_at,
             moved_at=row.moved_at,
             expected=row.expected,
             expected_at=row.expected_at,
@@ -274,7 +276,7 @@ class Account:
         if mine:
             reservation.amount = moved.held
 
-    def record_balances(self, told: Iterable[Balance], asked_at: datetime) -> None:
+    def record_balances(self, told: Iterable[Balance], asked_at: datetime, told_at: datetime) -> None:
         """Take over the venue's word, asset by asset, unless later news is in it already."""
         self.balances_at = max(self.balances_at or asked_at, asked_at)
         named = {balance.asset: (balance.free, balance.used, balance.total) for balance in told}
@@ -284,6 +286,7 @@ class Account:
             free, used, total = named[asset]
             row = self.balances.get(asset)
             if row is None:
-                self.balances[asset] = BalanceRow(free, used, total, asked_at)
+                row = self.balances[asset] = BalanceRow(free, used, total, asked_at)
+                row.told_at = told_at
             elif row.asked_at < asked_at and (row.moved_at is None or row.moved_at < asked_at - holdings.CLOCKS):
-                row.free, row.used, row.total, row.asked_at = free, used, total, asked_at
+                row.free, row.used, row.total, row.asked_at, row.told_at = free, used, total, asked_at, told_at

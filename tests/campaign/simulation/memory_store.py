@@ -342,8 +342,10 @@ class MemoryOrderStore(MemoryComparison):
         for notice in notices:
             book.heard(notice.order.order_id, notice.order.seq)
 
-    async def record_balances(self, account: str, balances: Sequence[Balance], *, asked_at: datetime) -> None:
-        self.book(account).record_balances(balances, asked_at)
+    async def record_balances(
+        self, account: str, balances: Sequence[Balance], *, asked_at: datetime, told_at: datetime | None = None
+    ) -> None:
+        self.book(account).record_balances(balances, asked_at, told_at or asked_at)
 
     # Cases.
 

@@ -58,7 +58,9 @@ class Worker:
             WorkerComparison(self),
             exchanges=exchanges,
             workflows=WorkerWorkflows(self),
-            follower=lambda account: Follower(store, exchanges[account], WorkerNotifier(self), pace, account),
+            follower=lambda account: Follower(
+                store, exchanges[account], WorkerNotifier(self), pace, account, self.clock
+            ),
             interval_s=world.plan.reconcile_interval_s,
             clock=self.clock,
         )

@@ -34,10 +34,10 @@ class Life:
     def __init__(self, store: SqlOrderStore) -> None:
         self.store = store
 
-    async def fund(self, *, asked_at: datetime = BEFORE, **totals: str) -> None:
+    async def fund(self, *, asked_at: datetime = BEFORE, told_at: datetime | None = None, **totals: str) -> None:
         """Let the venue tell balances."""
         told = [balance(asset, total) for asset, total in totals.items()]
-        await self.store.record_balances(ACCOUNT, told, asked_at=asked_at)
+        await self.store.record_balances(ACCOUNT, told, asked_at=asked_at, told_at=told_at)
 
     async def limit(self, *, scope: str | None = None, **limits: Any) -> None:
         """Let limits hold for every account, or for one scope."""

@@ -153,6 +153,19 @@ async def test_fill_that_the_venues_word_holds_already_moves_no_balance(
     assert await figures(reader) == {"BTC": ("0.02", "0"), "USDT": ("998", "8")}
 
 
+async def test_fill_while_the_venues_word_was_awaited_takes_what_it_takes_and_gives_nothing(
+    life: Life, store: SqlOrderStore, reader: SqlOrderReader
+) -> None:
+    """The word came late and holds the fill, or it does not: nobody may sell what was bought a second time."""
+    await life.fund(USDT="1000")
+    order = await life.resting()
+    await life.fund(asked_at=NOW + timedelta(seconds=2), told_at=NOW + timedelta(seconds=9), USDT="998", BTC="0.02")
+    await told(store, order, [part("1", ts_event=NOW + timedelta(seconds=5))])
+    assert await figures(reader) == {"BTC": ("0.02", "0"), "USDT": ("996", "8")}
+    await told(store, order, [part("2", ts_event=NOW + timedelta(seconds=11))])
+    assert await figures(reader) == {"BTC": ("0.04", "0"), "USDT": ("994", "6")}
+
+
 async def test_word_on_balances_asked_for_before_a_fill_does_not_undo_it(
     life: Life, store: SqlOrderStore, reader: SqlOrderReader
 ) -> None:

@@ -64,6 +64,23 @@ def test_rejection_told_twice_is_no_case() -> None:
     assert subject_of(rejected, make_report(), (1, AttemptState.CLOSED)) is Subject.UNEXPECTED
 
 
+@pytest.mark.parametrize("status", VenueOrderStatus)
+def test_late_look_at_an_untraded_attempt_is_no_case_when_the_one_that_replaced_it_was_refused(
+    status: VenueOrderStatus,
+) -> None:
+    rejected = order(status=S.REJECTED, attempt=2, venue_order_id=None)
+    late = make_report(venue_order_id="7", status=status, cum_qty=Decimal(0))
+    assert subject_of(rejected, late, (1, AttemptState.CLOSED)) is Subject.EARLIER
+    for state in (AttemptState.SENDING, AttemptState.LEFT, AttemptState.VOID):
+        if status is not VenueOrderStatus.REJECTED or state is AttemptState.VOID:
+            assert subject_of(rejected, late, (1, state)) is Subject.UNEXPECTED
+    if status is not VenueOrderStatus.REJECTED:
+        assert subject_of(rejected, late, (2, AttemptState.CLOSED)) is Subject.UNEXPECTED
+        for traded in (Decimal("0.1"), None):
+            told = late.model_copy(update={"cum_qty": traded})
+            assert subject_of(rejected, told, (1, AttemptState.CLOSED)) is Subject.UNEXPECTED
+
+
 @pytest.mark.parametrize("verdict", SubmitVerdict)
 def test_outcome_of_an_earlier_attempt_is_no_news(verdict: SubmitVerdict) -> None:
     assert fact_of(order(attempt=2), 1, outcome(verdict)) is None
@@ -104,7 +121,7 @@ def test_next_attempt_is_for_what_is_left() -> None:
 def test_report_about_another_attempt_never_counts_in_full(status: S, state: AttemptState | None) -> None:
     second = order(status=status, attempt=2, venue_order_id="8")
     about = (1, state) if state is not None else None
-    subject = subject_of(second, make_report(venue_order_id="7"), about)
+    subject = subject_of(second, make_report(venue_order_id="7", cum_qty=Decimal("0.1")), about)
     assert subject is not Subject.PRESENT
     if state in (AttemptState.VOID, None) or status is S.REJECTED:
         assert subject is Subject.UNEXPECTED
