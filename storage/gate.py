@@ -50,18 +50,19 @@ _COUNT = text(
     """
     WITH counted AS (
         UPDATE risk_scopes SET admitted = admitted + 1 WHERE scope = ANY(:scopes) RETURNING scope, admitted
-    ), gone AS (
-        DELETE FROM admissions
-        USING counted JOIN unnest(:scopes ::text[], :kept ::bigint[]) AS keep (scope, kept) USING (scope),
-            LATERAL (
-                SELECT number FROM admissions WHERE scope = counted.scope AND number <= counted.admitted - keep.kept
-                ORDER BY number LIMIT 10
-            ) AS oldest
-        WHERE admissions.scope = counted.scope AND admissions.number = oldest.number
     )
     INSERT INTO admissions (scope, number, admitted_at) SELECT scope, admitted, :now FROM counted
+    RETURNING scope, number
     """
 )
+_FORGET = text(
+    """
+    DELETE FROM admissions USING unnest(:scopes ::text[], :numbers ::bigint[]) AS old (scope, number)
+    WHERE admissions.scope = old.scope AND admissions.number <= old.number
+    """
+)
+FORGET_EVERY = 64
+"""Admissions after which those that no window can reach are dropped: not each time, for it reads many rows."""
 _STOP_OUTS = text(
     """
     SELECT count(DISTINCT order_id) FILTER (WHERE at > :since) AS count, max(at) FILTER (WHERE symbol = :symbol) AS last
@@ -88,7 +89,7 @@ _CROSSED = text(
     """
     SELECT order_id FROM orders
     WHERE account = :account AND is_open AND symbol = :symbol AND order_id <> :order_id
-      AND document->'ticket'->>'side' <> :side
+      AND document->'ticket'->>'side' <> :side AND document->'ticket'->>'trigger_price' IS NULL
       AND (:price ::numeric IS NULL OR (document->>'price')::numeric IS NULL
            OR CASE WHEN :side = 'buy' THEN (document->>'price')::numeric <= :price
                    ELSE (document->>'price')::numeric >= :price END)
@@ -167,8 +168,10 @@ async def count(connection: AsyncConnection, seen: Figures, *, mode: TradingMode
         if _rates(figures.limits)
     }
     if rated:
-        names = sorted(rated)
-        await connection.execute(_COUNT, {"scopes": names, "kept": [rated[name] for name in names], "now": seen.now})
+        counted = await connection.execute(_COUNT, {"scopes": sorted(rated), "now": seen.now})
+        old = {row.scope: row.number - rated[row.scope] for row in counted if row.number % FORGET_EVERY == 0}
+        if old:
+            await connection.execute(_FORGET, {"scopes": list(old), "numbers": list(old.values())})
 
 
 def _set(limits: Limits) -> frozenset[str]:
@@ -330,7 +333,9 @@ async def _twin(
 async def _crossed(
     connection: AsyncConnection, order: Order | OrderRequest, limits: Mapping[str, Limits]
 ) -> str | None:
-    if not any(own.forbid_self_trade for own in limits.values()):
+    """Return a working order of ours that this one would trade with. A stop is asleep, and trades with nobody yet."""
+    asleep = order.ticket.trigger_price is not None
+    if asleep or not any(own.forbid_self_trade for own in limits.values()):
         return None
     key = {**_names(order), "price": order.ticket.price}
     return (await connection.execute(_CROSSED, key)).scalar_one_or_none()

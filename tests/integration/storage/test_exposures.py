@@ -14,6 +14,7 @@ from domain.numbers import plain
 from domain.order import OrderSide, OrderType
 from domain.reports import VenueOrderStatus
 from domain.risk import Answer
+from storage import gate
 from storage.exposure_audit import audit
 from tests.factories import NOW, make_fill, make_report, make_request
 from tests.integration.storage.conftest import ACCOUNT, Life, Rows
@@ -144,7 +145,19 @@ async def test_orders_that_would_trade_with_each_other_are_denied(life: Life) ->
         assert crossing.reason is not None and crossing.reason.code == "SELF_TRADE"
 
 
-async def test_window_of_a_rate_slides(life: Life, rows: Rows, engine: AsyncEngine) -> None:
+async def test_sleeping_stop_blocks_nobody_and_is_blocked_by_nobody(life: Life) -> None:
+    await life.fund(USDT="1000", BTC="1")
+    await life.limit(forbid_self_trade=True)
+    stop = {"side": OrderSide.SELL, "order_type": OrderType.STOP, "price": None, "trigger_price": Decimal(90)}
+    assert (await life.admit(make_request("stop", **stop))).answer is Answer.ALLOW
+    assert (await life.admit(make_request("buy", price=Decimal(101)))).answer is Answer.ALLOW
+    assert (await life.admit(make_request("stop too", **stop))).answer is Answer.ALLOW
+
+
+async def test_window_of_a_rate_slides(
+    life: Life, rows: Rows, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "FORGET_EVERY", 1)
     await life.fund(USDT="1000")
     await life.limit(max_orders_per_minute=2)
     for key, allowed in (("a", True), ("b", True), ("c", False)):
