@@ -274,6 +274,9 @@ async def record_balances(
 
     An asset that is not named is zero at the venue. See `domain.ports.OrderStore.record_balances`.
     """
+    before = (
+        await connection.execute(select(account_states.c.balances_at).where(account_states.c.account == account))
+    ).scalar_one_or_none()
     state = insert(account_states).values(account=account, balances_at=asked_at)
     latest = func.greatest(account_states.c.balances_at, state.excluded.balances_at)
     await connection.execute(state.on_conflict_do_update(index_elements=["account"], set_={"balances_at": latest}))
@@ -302,8 +305,9 @@ async def record_balances(
                 "reserved": ZERO,
                 "asked_at": asked_at,
                 "told_at": told_at or asked_at,
-                "expected": balance.total,
-                "expected_at": asked_at - CLOCKS,  # no order of ours is older than the first word
+                # No order of ours is older than the first word; what an earlier word did not name was nothing then.
+                "expected": balance.total if before is None else ZERO,
+                "expected_at": (before or asked_at) - CLOCKS,
             }
             for asset, balance in sorted(named.items())
         ],

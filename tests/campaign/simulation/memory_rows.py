@@ -278,7 +278,8 @@ class Account:
 
     def record_balances(self, told: Iterable[Balance], asked_at: datetime, told_at: datetime) -> None:
         """Take over the venue's word, asset by asset, unless later news is in it already."""
-        self.balances_at = max(self.balances_at or asked_at, asked_at)
+        before = self.balances_at
+        self.balances_at = max(before or asked_at, asked_at)
         named = {balance.asset: (balance.free, balance.used, balance.total) for balance in told}
         for asset in self.balances:
             named.setdefault(asset, (ZERO, ZERO, ZERO))
@@ -288,5 +289,7 @@ class Account:
             if row is None:
                 row = self.balances[asset] = BalanceRow(free, used, total, asked_at)
                 row.told_at = told_at
+                if before is not None:
+                    row.expected, row.expected_at = ZERO, before - holdings.CLOCKS
             elif row.asked_at < asked_at and (row.moved_at is None or row.moved_at < asked_at - holdings.CLOCKS):
                 row.free, row.used, row.total, row.asked_at, row.told_at = free, used, total, asked_at, told_at

@@ -308,3 +308,16 @@ async def test_report_of_an_order_that_no_attempt_accounts_for_is_a_case_and_cha
     notice = await store.record_report(ACCOUNT, order.order_id, stranger, trades=(), now=NOW)
     assert (notice.order.status, notice.order.seq, notice.settled) == (OrderStatus.ACCEPTED, order.seq, False)
     assert [row.code for row in await rows("SELECT code FROM cases")] == ["UNEXPECTED_AT_VENUE"]
+
+
+async def test_purchase_of_a_new_asset_that_the_venues_word_holds_already_is_expected_once(
+    life: Life, store: SqlOrderStore, rows: Rows
+) -> None:
+    await life.fund(USDT="1000")
+    attempt = await life.sent(make_request())
+    await life.fund(asked_at=NOW + timedelta(milliseconds=500), USDT="990", BTC="0.1")
+    trade = make_fill(commission=None, commission_asset=None)
+    over = make_report(client_order_id=attempt.client_order_id, cum_qty=Decimal("0.1"), status=VenueOrderStatus.CLOSED)
+    await store.record_report(ACCOUNT, attempt.order_id, over, trades=[trade], now=NOW)
+    [row] = await rows("SELECT total, expected FROM balances WHERE asset = 'BTC'")
+    assert (row.total, row.expected) == (Decimal("0.1"), Decimal("0.1"))
