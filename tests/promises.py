@@ -70,8 +70,13 @@ PROMISES: Final = {
         ),
         variants=("timeout_is_refusal", "duplicate_is_refusal"),
     ),
-    "Limits are never exceeded: each is held by a conditional UPDATE in the transaction that admits an order.": Attack(
+    "Limits are never exceeded: each is measured and counted under its scope's lock, in the transaction that admits an "
+    "order.": Attack(
         tests=(
+            "tests/campaign/limits/test_slice.py::test_no_limit_is_ever_exceeded_while_workers_are_killed",
+            "tests/campaign/limits/test_slice.py::test_a_broken_gate_is_caught",
+            "tests/campaign/limits/test_slice.py::test_the_venue_never_sells_more_than_the_limit_allows",
+            "tests/integration/storage/test_exposures.py::test_limit_of_every_scope_holds_to_the_last_unit",
             "tests/integration/storage/test_admission.py::"
             "test_concurrent_orders_are_admitted_exactly_as_far_as_the_balance_reaches",
         ),
