@@ -28,7 +28,8 @@ async def limit(venue: SimulatedAccount, price: float, amount: float = 1, side: 
 
 async def test_markets_carry_steps_limits_and_order_types(venue: SimulatedAccount) -> None:
     markets = venue.api.markets
-    assert set(markets) == {"BTC/USDT", "ETH/USDT", "ETH/BTC", "SOL/USDT", "BTC/USD"}
+    assert set(markets) == {"BTC/USDT", "ETH/USDT", "ETH/BTC", "SOL/USDT", "BTC/USD", "DOGE/USDT", "LTC/USDT"}
+    assert not markets["LTC/USDT"]["active"], "it is halted"
     market = markets[BTC]
     assert (market["precision"]["price"], market["precision"]["amount"]) == (0.01, 0.00001)
     assert (market["limits"]["cost"]["min"], market["limits"]["amount"]["max"]) == (5, 9000)

@@ -91,8 +91,13 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("limits", "ticket", "admitted", "code"), CASES)
-@pytest.mark.parametrize("scope", [None, "firm", "symbol:BTC/USDT", "strategy:momentum", "key:test"])
+OTHERS = ("firm", "symbol:BTC/USDT", "strategy:momentum", "key:test")
+
+
+@pytest.mark.parametrize(
+    ("limits", "ticket", "admitted", "code", "scope"),
+    [(*case, None) for case in CASES] + [(*CASES[number % 2 * 5], scope) for number, scope in enumerate(OTHERS)],
+)
 async def test_limit_of_every_scope_holds_to_the_last_unit(
     life: Life,
     engine: AsyncEngine,
