@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from domain.limits import FIRM, Limits, LimitSet, ScopeKind, scope_name
+from domain.limits import FIRM, Limits, LimitSet, ScopeKind, read_words, scope_name
 from domain.numbers import WrittenAmount
 from domain.order import TradingMode
 
@@ -17,11 +17,7 @@ SCOPE: Final = re.compile(r"firm|(key|symbol|strategy|account):[\x20-\x7e]{1,64}
 _KEYS_OF_CCXT: Final = frozenset({"apiKey", "secret", "password", "uid", "privateKey", "token", "twofa", "login"})
 
 
-def _words(value: object) -> object:
-    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
-
-
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(read_words)]
 """A list in the file; in the environment, words with commas between."""
 
 

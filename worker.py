@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -102,8 +103,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         for worker in _venue_workers(client, settings, tuple(exchanges), identity, steps):
             await stack.enter_async_context(worker)
         for account in served:
-            await _once_there(stop, lambda: start_feed(client, account))  # noqa: B023  # awaited within the round
-            await _once_there(stop, lambda: reconcile_soon(client, account, why=f"{identity} has started"))  # noqa: B023
+            await _once_there(stop, partial(start_feed, client, account))
+            await _once_there(stop, partial(reconcile_soon, client, account, why=f"{identity} has started"))
         for endless in (
             keep_account_workflows(client, served),
             keep_sweeping(client, SqlSweepStore(engine), served, kill.cancel_now),

@@ -181,7 +181,7 @@ def _writer(form: Format, output: Path | None) -> Callable[[Rows, Sequence[str],
     if output is None:
         raise ConfigurationError("Parquet is no text for a screen", advice="Name a file with --output.")
     try:
-        import pyarrow  # noqa: F401
+        import pyarrow  # noqa: F401  # asked for here, used where it writes
     except ImportError:
         advice = "Install it with `pip install 'volex[parquet]'`, or use --format csv."
         raise ConfigurationError("Parquet is written by the package pyarrow, which is missing", advice=advice) from None

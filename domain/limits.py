@@ -19,12 +19,12 @@ Count = Annotated[int, Field(ge=0, le=10_000_000)]
 Seconds = Annotated[int, Field(ge=1, le=31 * 86_400)]
 
 
-def _words(value: object) -> object:
+def read_words(value: object) -> object:
     """Read words with commas between, as the environment writes a list."""
     return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Words = Annotated[tuple[str, ...], BeforeValidator(read_words)]
 
 
 class Limits(Frozen):

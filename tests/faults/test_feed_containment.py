@@ -83,7 +83,7 @@ async def test_balances_that_the_venue_tells_late_do_not_count_a_purchase_twice(
     async def fetch_balances() -> list[Balance]:
         return told
 
-    venue.fetch_balances = fetch_balances  # type: ignore[method-assign]
+    venue.fetch_balances = fetch_balances  # type: ignore[method-assign]  # this test's venue
     await Follower(store, venue, heard, FeedPace(), ACCOUNT, lambda: next(moments)).round(began)
     report = venue.orders[order_id].model_copy(update={"status": VenueOrderStatus.CLOSED, "cum_qty": Decimal("0.1")})
     fill = make_fill(

@@ -222,7 +222,7 @@ async def test_stale_market_is_looked_at_again_while_the_gate_waits_for_a_fresh_
         at = NOW if len(looks) == 1 else desk.clock()
         return Ticker(symbol=symbol, bid=Decimal(99), ask=Decimal(100), last=Decimal(100), ts_event=at)
 
-    desk.venue.fetch_ticker = ticker  # type: ignore[method-assign]
+    desk.venue.fetch_ticker = ticker  # type: ignore[method-assign]  # this test's market
     async with asyncio.timeout(30):
         view, _ = await desk.place()
     assert view.order is not None and view.order.status is OrderStatus.ACCEPTED

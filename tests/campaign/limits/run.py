@@ -123,7 +123,7 @@ class Field:
                 continue
             worker = lines[line]  # type: ignore[index]  # only connections were waited for
             try:
-                self._answered(worker, worker.line.recv())  # type: ignore[union-attr]
+                self._answered(worker, worker.line.recv())  # type: ignore[union-attr]  # it is the line waited for
             except (EOFError, OSError):
                 killed = worker.process is None or worker.process.exitcode == -9
                 _end(worker)

@@ -180,5 +180,5 @@ def test_limits_say_what_is_wrong_with_them() -> None:
     with pytest.raises(ValueError, match="no limit"):
         Limits(shadow=("max_ordr",))
     with pytest.raises(ValueError, match="write money as text"):
-        Limits(max_order_notional=0.5)  # type: ignore[arg-type]
+        Limits(max_order_notional=0.5)  # type: ignore[arg-type]  # the point of the test
     assert timedelta(seconds=Limits(duplicate_window_s=5).duplicate_window_s or 0) == timedelta(seconds=5)
