@@ -17,8 +17,19 @@ from domain.lifecycle import OrderEventType, OrderStatus
 from domain.limits import LimitSet, scopes_of
 from domain.order import Order, OrderRequest, OrderSide
 from domain.ports import Admission
-from domain.risk import AccountTerms, Answer, Decision, Exposure, Finding, Validated, balance_denial, check, worst_price
-from storage import continuity, exposures, gate, holdings, limit_sets, order_rows
+from domain.risk import (
+    AccountTerms,
+    Answer,
+    Decision,
+    Exposure,
+    Finding,
+    Reservation,
+    Validated,
+    balance_denial,
+    check,
+    worst_price,
+)
+from storage import continuity, entering, gate, holdings, limit_sets, order_rows
 from storage.kill_switch import reason_of
 from storage.tables import account_states, balances, orders
 
@@ -102,27 +113,54 @@ async def admit(
     asked = await ask(connection, request, validated, terms=terms, now=now, outside=outside)
     if isinstance(asked, Order):
         return _as_recorded(asked)
-    order, seen, decision = asked.order, asked.seen, asked.decision
+    order, decision = asked.order, asked.decision
     if decision.answer is Answer.UNAVAILABLE:
         return Admission(answer=decision.answer, order=order, reason=decision.reason)
     event = _decided(decision, validated, request, now)
     decided = order.apply(event)
-    if not await order_rows.add(connection, decided):
-        return _as_recorded(await _outpaced_by(connection, request))
-    if decision.reservation is not None and not await holdings.reserve(connection, decided, decision.reservation):
-        # Another order took the balance after we looked; both figures are told as they are now.
-        left = await holdings.available(connection, request.account, decision.reservation.asset)
-        reason = balance_denial(decision.reservation, left)
-        decision = Decision(answer=Answer.DENY, reason=reason, findings=decision.findings)
-        event = _decided(decision, validated, request, now)
-        decided = order.apply(event)
-        await order_rows.save(connection, decided, [event], evidence=evidence(decision))
-    else:
+    if decision.reservation is None:
+        if not await order_rows.add(connection, decided):
+            return _as_recorded(await _outpaced_by(connection, request))
         await order_rows.append(connection, decided, event, evidence=evidence(decision))
-    if decision.reservation is not None:
-        await gate.count(connection, seen, mode=terms.mode)
-        await exposures.take(connection, decided, unit_price=unit_price(decided, validated), now=now)
+    else:
+        entered = await _enter(connection, decided, event, decision.reservation, asked, validated, now)
+        if not entered.added:
+            return _as_recorded(await _outpaced_by(connection, request))
+        if not entered.taken:
+            # Another order took the balance after we looked; both figures are told as they are now.
+            left = await holdings.available(connection, request.account, decision.reservation.asset)
+            reason = balance_denial(decision.reservation, left)
+            decision = Decision(answer=Answer.DENY, reason=reason, findings=decision.findings)
+            event = _decided(decision, validated, request, now)
+            decided = order.apply(event)
+            await order_rows.save(connection, decided, [event], evidence=evidence(decision))
     return Admission(answer=decision.answer, order=decided, reason=decision.reason)
+
+
+async def _enter(
+    connection: AsyncConnection,
+    decided: Order,
+    event: OrderEvent,
+    reservation: Reservation,
+    asked: Asked,
+    validated: Validated,
+    now: datetime,
+) -> entering.Entered:
+    """Write the order and take what it needs."""
+    rated = gate.rated_of(asked.seen, mode=decided.mode)
+    entered = await entering.enter(
+        connection,
+        decided,
+        reservation,
+        unit_price=unit_price(decided, validated),
+        event=event,
+        evidence=evidence(asked.decision),
+        rated=list(rated),
+        admitted_at=asked.seen.now,
+        now=now,
+    )
+    await gate.forget(connection, rated, entered.numbers)
+    return entered
 
 
 def unit_price(order: Order, validated: Validated) -> Decimal:

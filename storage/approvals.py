@@ -20,7 +20,7 @@ from domain.instrument import deny
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.order import Order, OrderRequest
 from domain.risk import AccountTerms, Answer, Decision, Finding, Validated, balance_denial, check
-from storage import admission, exposures, gate, holdings, limit_sets, order_rows
+from storage import admission, entering, exposures, gate, holdings, limit_sets, order_rows
 from storage.approval_tables import approvals
 from storage.database import in_transaction
 from storage.tables import orders
@@ -222,13 +222,14 @@ async def _pass_gate(
     _, exposure, _ = await admission._look(connection, request, terms)
     exposure = seen.onto(exposure)
     decision = check(order.ticket, validated, exposure=exposure, now=seen.now or now, held=True, outside=outside)
-    if decision.reservation is not None and not await holdings.reserve(connection, fitted, decision.reservation):
-        left = await holdings.available(connection, order.account, decision.reservation.asset)
-        reason = balance_denial(decision.reservation, left)
-        return Decision(answer=Answer.DENY, reason=reason, findings=decision.findings)
-    await exposures.forget(connection, order, held, now=now)
     if decision.reservation is not None:
-        await exposures.take(connection, fitted, unit_price=admission.unit_price(fitted, validated), now=now)
+        unit_price = admission.unit_price(fitted, validated)
+        entered = await entering.enter(connection, fitted, decision.reservation, unit_price=unit_price, now=now)
+        if not entered.taken:
+            left = await holdings.available(connection, order.account, decision.reservation.asset)
+            reason = balance_denial(decision.reservation, left)
+            return Decision(answer=Answer.DENY, reason=reason, findings=decision.findings)
+    await exposures.forget(connection, order, held, now=now)
     return decision
 
 

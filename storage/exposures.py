@@ -21,11 +21,11 @@ from domain.position import Holding
 
 ZERO = Decimal(0)
 
-_ADD_ROWS = """
+ADD_ROWS = """
     INSERT INTO exposures AS e (scope, symbol, amount, cost, realized_pnl, traded, working_buy, working_sell,
         buy_notional, sell_notional, open_orders, day, day_turnover, updated_at)
     SELECT scope, :symbol, 0, 0, 0, 0, :buy, :sell, :buy_notional, :sell_notional, :orders, :day, 0, :now
-    FROM unnest(:scopes ::text[]) AS scope ORDER BY scope
+    FROM {given}unnest(:scopes ::text[]) AS scope ORDER BY scope
     ON CONFLICT (scope, symbol) DO UPDATE SET
         working_buy = e.working_buy + excluded.working_buy, working_sell = e.working_sell + excluded.working_sell,
         buy_notional = e.buy_notional + excluded.buy_notional,
@@ -33,7 +33,7 @@ _ADD_ROWS = """
         open_orders = e.open_orders + excluded.open_orders, updated_at = excluded.updated_at
     RETURNING scope, amount, cost, realized_pnl, traded, day, day_turnover
 """
-_ADD = text(_ADD_ROWS)
+_ADD = text(ADD_ROWS.format(given=""))
 _WORK = text(
     """
     UPDATE reservations new SET working = :working, working_notional = :working_notional, counted = :counted,
@@ -44,16 +44,6 @@ _WORK = text(
     RETURNING old.working, old.working_notional, old.counted
     """
 )
-_TAKE = text(
-    f"""
-    WITH own AS (
-        UPDATE reservations SET working = :working, working_notional = :working_notional, counted = true,
-            unit_price = :unit_price
-        WHERE account = :account AND order_id = :order_id
-    ) {_ADD_ROWS}
-    """
-)
-"""A new order's work and its scopes, in one round trip: their locks are held until the commit."""
 _UNIT_PRICE = text("SELECT unit_price FROM reservations WHERE account = :account AND order_id = :order_id")
 _COUNTED = text("SELECT working, working_notional FROM reservations WHERE account = :account AND order_id = :order_id")
 _HOLD = text(
@@ -100,14 +90,6 @@ def worked(order: Order, unit_price: Decimal) -> Worked:
     left = [(max(subtract(quantity, order.cum_qty), ZERO), price or unit_price) for quantity, price in figures]
     notional = max(round_up_to_step(multiply(quantity, price), step=SCALE) for quantity, price in left)
     return Worked(quantity=max(quantity for quantity, _ in left), notional=notional)
-
-
-async def take(connection: AsyncConnection, order: Order, *, unit_price: Decimal, now: datetime) -> None:
-    """Count a newly admitted order, whose reservation was just written and counts nothing yet, in all its scopes."""
-    new = worked(order, unit_price)
-    own = {"account": order.account, "order_id": order.order_id, "unit_price": unit_price}
-    own |= {"working": new.quantity, "working_notional": new.notional}
-    await connection.execute(_TAKE, {**own, **_changes(order, new.quantity, new.notional, orders=1, now=now)})
 
 
 async def forget(connection: AsyncConnection, order: Order, held: Worked, *, now: datetime) -> None:
@@ -183,7 +165,7 @@ async def _rework(
 async def _add(
     connection: AsyncConnection, order: Order, quantity: Decimal, notional: Decimal, *, orders: int, now: datetime
 ) -> Mapping[str, tuple[Holding, date, Decimal]]:
-    rows = await connection.execute(_ADD, _changes(order, quantity, notional, orders=orders, now=now))
+    rows = await connection.execute(_ADD, changes(order, quantity, notional, orders=orders, now=now))
     return {
         row.scope: (
             Holding(amount=row.amount, cost=row.cost, realized_pnl=row.realized_pnl, traded=row.traded),
@@ -194,7 +176,8 @@ async def _add(
     }
 
 
-def _changes(order: Order, quantity: Decimal, notional: Decimal, *, orders: int, now: datetime) -> dict[str, object]:
+def changes(order: Order, quantity: Decimal, notional: Decimal, *, orders: int, now: datetime) -> dict[str, object]:
+    """Return the values of `ADD_ROWS`: what the order's scopes work more, in base and in quote units."""
     buying = order.ticket.side is OrderSide.BUY
     return {
         "scopes": rows_of(order),

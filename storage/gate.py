@@ -6,7 +6,7 @@ tells the very figures that it was decided by (decision 0011).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -33,28 +33,57 @@ _LOCK = (
     .with_for_update()
 )
 _HELD = text(
-    """
-    SELECT clock_timestamp() AS now, exposures.* FROM (SELECT 1) AS once
-    LEFT JOIN exposures ON exposures.scope = ANY(:scopes) ORDER BY exposures.scope, exposures.symbol
-    """
-)
-"""The time is read here, after the locks were taken: it never runs backwards from one order to the next."""
-_EARLIER = text(
-    """
-    SELECT asked.scope, asked.limit_name, admissions.admitted_at
-    FROM unnest(:scopes ::text[], :limits ::text[], :numbers ::bigint[]) AS asked (scope, limit_name, number)
-    JOIN admissions ON admissions.scope = asked.scope AND admissions.number = asked.number
-    """
-)
-_COUNT = text(
-    """
-    WITH counted AS (
-        UPDATE risk_scopes SET admitted = admitted + 1 WHERE scope = ANY(:scopes) RETURNING scope, admitted
+    f"""
+    WITH held AS (SELECT * FROM exposures WHERE scope = ANY(:scopes)), latest AS (
+        SELECT mark.* FROM (SELECT DISTINCT symbol FROM held WHERE :priced) AS asked, LATERAL (
+            SELECT symbol, bid, ask, last, asked_at FROM marks WHERE mode = :mode AND symbol = asked.symbol
+              AND minute >= statement_timestamp() - interval '{valuation.MARK_USABLE.seconds + 60} seconds'
+              AND asked_at >= statement_timestamp() - interval '{valuation.MARK_USABLE.seconds} seconds'
+            ORDER BY asked_at DESC LIMIT 1
+        ) AS mark
     )
-    INSERT INTO admissions (scope, number, admitted_at) SELECT scope, admitted, :now FROM counted
-    RETURNING scope, number
+    SELECT statement_timestamp() AS now, held.*, latest.bid, latest.ask, latest.last, latest.asked_at
+    FROM (SELECT 1) AS once LEFT JOIN held ON true LEFT JOIN latest ON latest.symbol = held.symbol
+    ORDER BY held.scope, held.symbol
     """
 )
+"""What is held and worked, with the market's latest word on it. The time is that of this statement, which the server
+gets after it has taken the locks: it never runs backwards from one order to the next."""
+_TWIN = """
+    SELECT NULL, 'twin', order_id, created_at, NULL ::numeric FROM (
+        SELECT number, order_id, created_at, document FROM orders
+        WHERE :since ::timestamptz IS NOT NULL AND account = :account AND symbol = :symbol
+        ORDER BY number DESC LIMIT 500
+    ) AS latest
+    WHERE created_at > :since AND order_id <> :order_id
+      AND document->>'status' <> 'DENIED' AND document->'ticket'->>'side' = :side
+      AND document->'ticket'->>'order_type' = :order_type
+      AND (document->'ticket'->>'quantity')::numeric = :quantity
+      AND (document->'ticket'->>'price')::numeric IS NOT DISTINCT FROM :price ::numeric
+      AND (document->'ticket'->>'trigger_price')::numeric IS NOT DISTINCT FROM :trigger_price ::numeric
+    ORDER BY number DESC LIMIT 1
+"""
+_CROSSED = """
+    SELECT NULL, 'crossed', order_id, NULL ::timestamptz, NULL ::numeric FROM orders
+    WHERE :crossing AND account = :account AND is_open AND symbol = :symbol AND order_id <> :order_id
+      AND document->'ticket'->>'side' <> :side AND document->'ticket'->>'trigger_price' IS NULL
+      AND (:price ::numeric IS NULL OR (document->>'price')::numeric IS NULL
+           OR CASE WHEN :side = 'buy' THEN (document->>'price')::numeric <= :price
+                   ELSE (document->>'price')::numeric >= :price END)
+    ORDER BY number LIMIT 1
+"""
+_FACTS = text(
+    f"""
+    SELECT asked.scope, asked.what, NULL AS name, admissions.admitted_at AS at, NULL ::numeric AS amount
+    FROM unnest(:rated ::text[], :rates ::text[], :numbers ::bigint[]) AS asked (scope, what, number)
+    JOIN admissions ON admissions.scope = asked.scope AND admissions.number = asked.number
+    UNION ALL
+    SELECT scope, 'realized_today', symbol, NULL, sum(realized) FROM realized_days
+    WHERE scope = ANY(:losing ::text[]) AND day >= :day ::date GROUP BY scope, symbol
+    UNION ALL ({_TWIN}) UNION ALL ({_CROSSED})
+    """
+)
+"""What some limits ask for beside: `what` says which figure a row is. Parts that nobody asks for read nothing."""
 _FORGET = text(
     """
     DELETE FROM admissions USING unnest(:scopes ::text[], :numbers ::bigint[]) AS old (scope, number)
@@ -70,32 +99,6 @@ _STOP_OUTS = text(
     """
 )
 _REALIZED = text("SELECT sum(realized) FROM realizations WHERE scope = :scope AND symbol = :symbol AND at > :since")
-_TWIN = text(
-    """
-    SELECT order_id, created_at FROM (
-        SELECT number, order_id, created_at, document FROM orders WHERE account = :account AND symbol = :symbol
-        ORDER BY number DESC LIMIT 500
-    ) AS latest
-    WHERE created_at > :since AND order_id <> :order_id
-      AND document->>'status' <> 'DENIED' AND document->'ticket'->>'side' = :side
-      AND document->'ticket'->>'order_type' = :order_type
-      AND (document->'ticket'->>'quantity')::numeric = :quantity
-      AND (document->'ticket'->>'price')::numeric IS NOT DISTINCT FROM :price ::numeric
-      AND (document->'ticket'->>'trigger_price')::numeric IS NOT DISTINCT FROM :trigger_price ::numeric
-    ORDER BY number DESC LIMIT 1
-    """
-)
-_CROSSED = text(
-    """
-    SELECT order_id FROM orders
-    WHERE account = :account AND is_open AND symbol = :symbol AND order_id <> :order_id
-      AND document->'ticket'->>'side' <> :side AND document->'ticket'->>'trigger_price' IS NULL
-      AND (:price ::numeric IS NULL OR (document->>'price')::numeric IS NULL
-           OR CASE WHEN :side = 'buy' THEN (document->>'price')::numeric <= :price
-                   ELSE (document->>'price')::numeric >= :price END)
-    ORDER BY number LIMIT 1
-    """
-)
 
 
 @dataclass(frozen=True)
@@ -128,50 +131,50 @@ async def figures(
     if not locking:
         return Figures(scopes=tuple(ScopeFigures(scope=scope, limits=own) for scope, own in limits.items()), now=None)
     locked = await _locked(connection, locking)
-    found = list(await connection.execute(_HELD, {"scopes": sorted(rows.values())}))
+    priced = any(_PRICED & _set(own) for own in limits.values())
+    key = {"scopes": sorted(rows.values()), "priced": priced, "mode": mode}
+    found = list(await connection.execute(_HELD, key))
     now: datetime = found[0].now
     by_row = {row: scope for scope, row in rows.items()}
     kept: dict[str, list[Row[tuple[object, ...]]]] = {scope: [] for scope in limits}
     for row in found:
         if row.scope is not None:
             kept[by_row[row.scope]].append(row)
-    held = await _valued(connection, order, kept, limit_set, mode=mode, validated=validated, now=now)
-    earlier = await _earlier(connection, limits, rows, locked)
-    peaks = {row.scope: row.peak_profit for row in locked.values()}
+    held = await _valued(
+        connection, order, kept, limit_set if priced else None, mode=mode, validated=validated, now=now
+    )
+    facts = await _facts(connection, order, limits, rows, locked, now)
     told = []
     for scope, own in limits.items():
-        realized = await realized_of(connection, own, rows[scope], held[scope], now)
         told.append(
             ScopeFigures(
                 scope=scope,
                 limits=own,
                 symbols=held[scope],
-                earlier_admissions=earlier.get(scope, {}),
-                peak_profit=peaks.get(rows[scope], ZERO),
-                **realized,
+                earlier_admissions=facts.earlier.get(rows[scope], {}),
+                peak_profit=locked[rows[scope]].peak_profit if rows[scope] in locked else ZERO,
+                realized_today=in_currency(facts.realized_today.get(rows[scope], {}), held[scope]),
+                realized_total=in_currency({row.symbol: row.realized_pnl for row in kept[scope]}, held[scope]),
                 **await stops(connection, own, rows[scope], order.ticket.symbol, now),
             )
         )
-    return Figures(
-        scopes=tuple(told),
-        now=now,
-        twin=await _twin(connection, order, limits, now),
-        crossed=await _crossed(connection, order, limits),
-    )
+    return Figures(scopes=tuple(told), now=now, twin=facts.twin, crossed=facts.crossed)
 
 
-async def count(connection: AsyncConnection, seen: Figures, *, mode: TradingMode) -> None:
-    """Count an admitted order in its scopes that have a rate limit; they are locked."""
-    rated = {
+def rated_of(seen: Figures, *, mode: TradingMode) -> Mapping[str, int]:
+    """Return the rows of the scopes that count their orders, with the most that any of their windows can reach."""
+    return {
         scope_row(mode, figures.scope): max(_rates(figures.limits).values())
         for figures in seen.scopes
         if _rates(figures.limits)
     }
-    if rated:
-        counted = await connection.execute(_COUNT, {"scopes": sorted(rated), "now": seen.now})
-        old = {row.scope: row.number - rated[row.scope] for row in counted if row.number % FORGET_EVERY == 0}
-        if old:
-            await connection.execute(_FORGET, {"scopes": list(old), "numbers": list(old.values())})
+
+
+async def forget(connection: AsyncConnection, rated: Mapping[str, int], counted: Mapping[str, int]) -> None:
+    """Drop the admissions that no window can reach any more, now and then."""
+    old = {scope: number - rated[scope] for scope, number in counted.items() if number % FORGET_EVERY == 0}
+    if old:
+        await connection.execute(_FORGET, {"scopes": list(old), "numbers": list(old.values())})
 
 
 def _set(limits: Limits) -> frozenset[str]:
@@ -196,26 +199,28 @@ async def _valued(
     connection: AsyncConnection,
     order: Order | OrderRequest,
     held: Mapping[str, Sequence[Row[tuple[object, ...]]]],
-    limit_set: LimitSet,
+    limit_set: LimitSet | None,
     *,
     mode: TradingMode,
     validated: Validated | None,
     now: datetime,
 ) -> Mapping[str, tuple[SymbolExposure, ...]]:
-    """Return what each scope holds and works, valued where a limit needs it."""
+    """Return what each scope holds and works, valued by the limits' currency unless no limit needs it."""
     own = order.ticket.symbol
     values: Mapping[str, tuple[Decimal | None, Decimal | None]] = {}
-    if any(_PRICED & _set(limit) for limit in limit_set.of_order(order).values()):
-        symbols = {own, *(row.symbol for rows in held.values() for row in rows)}
-        values = await valuation.values_of(connection, symbols, limit_set, mode=mode, now=now)
+    if limit_set is not None:
+        every = [row for rows in held.values() for row in rows]
+        told = {row.symbol: valuation.mark_of(row) if row.asked_at is not None else None for row in every}
+        symbols = {own, *told}
+        values = await valuation.values_of(connection, symbols, limit_set, mode=mode, now=now, told=told)
     mark = _own_mark(validated)
-    told = {}
+    valued = {}
     for scope, rows in held.items():
         exposed = {row.symbol: exposure_of(row, values, now) for row in rows}
         mine = exposed.get(own) or SymbolExposure(symbol=own, rate=values.get(own, (None, None))[1])
         exposed[own] = mine.model_copy(update={"mark": mark or mine.mark})
-        told[scope] = tuple(exposed.values())
-    return told
+        valued[scope] = tuple(exposed.values())
+    return valued
 
 
 def _own_mark(validated: Validated | None) -> Decimal | None:
@@ -252,45 +257,81 @@ def without(seen: Figures, order: Order, *, working: Decimal, notional: Decimal)
     return Figures(scopes=tuple(told), now=seen.now, twin=seen.twin, crossed=seen.crossed)
 
 
-async def _earlier(
+@dataclass
+class _Facts:
+    """What some limits ask for beside what is held, by row of scope."""
+
+    earlier: dict[str, dict[str, datetime]] = field(default_factory=dict)
+    """By rate limit of N: when the N-th last order was admitted, which must be out of the window."""
+    realized_today: dict[str, dict[str, Decimal]] = field(default_factory=dict)
+    twin: Twin | None = None
+    crossed: str | None = None
+
+
+async def _facts(
     connection: AsyncConnection,
+    order: Order | OrderRequest,
     limits: Mapping[str, Limits],
     rows: Mapping[str, str],
     locked: Mapping[str, Row[tuple[object, ...]]],
-) -> Mapping[str, Mapping[str, datetime]]:
-    """Return for each rate limit of N when the N-th last order was admitted: it must be out of the window."""
-    asked = [
+    now: datetime,
+) -> _Facts:
+    earlier = [
         (rows[scope], name, locked[rows[scope]].admitted - rate + 1)
         for scope, own in limits.items()
         for name, rate in _rates(own).items()
         if rate > 0
     ]
-    if not asked:
-        return {}
-    by_row = {row: scope for scope, row in rows.items()}
-    scopes, names, numbers = (list(column) for column in zip(*asked, strict=True))
-    found: dict[str, dict[str, datetime]] = {}
-    for row in await connection.execute(_EARLIER, {"scopes": scopes, "limits": names, "numbers": numbers}):
-        found.setdefault(by_row[row.scope], {})[row.limit_name] = row.admitted_at
-    return found
+    losing = [rows[scope] for scope, own in limits.items() if own.max_daily_loss is not None]
+    windows = [own.duplicate_window_s for own in limits.values() if own.duplicate_window_s is not None]
+    # A stop is asleep, and trades with nobody yet.
+    asleep = order.ticket.trigger_price is not None
+    crossing = not asleep and any(own.forbid_self_trade for own in limits.values())
+    facts = _Facts()
+    if not (earlier or losing or windows or crossing):
+        return facts
+    key = {
+        "rated": [row for row, _, _ in earlier],
+        "rates": [name for _, name, _ in earlier],
+        "numbers": [number for _, _, number in earlier],
+        "losing": losing,
+        "day": now.astimezone(UTC).date(),
+        "since": now - timedelta(seconds=max(windows)) if windows else None,
+        "crossing": crossing,
+    }
+    for row in await connection.execute(_FACTS, {**key, **_names(order)}):
+        match row.what:
+            case "twin":
+                facts.twin = Twin(order_id=row.name, placed_at=row.at)
+            case "crossed":
+                facts.crossed = row.name
+            case "realized_today":
+                facts.realized_today.setdefault(row.scope, {})[row.name] = row.amount
+            case rate:
+                facts.earlier.setdefault(row.scope, {})[rate] = row.at
+    return facts
+
+
+def in_currency(realized: Mapping[str, Decimal], held: Sequence[SymbolExposure]) -> Decimal:
+    """Return profit, by symbol in quote units, in the risk currency."""
+    rates = {symbol.symbol: symbol.rate or ZERO for symbol in held}
+    return sum((multiply(amount, rates.get(symbol, ZERO)) for symbol, amount in realized.items()), ZERO)
 
 
 async def realized_of(
     connection: AsyncConnection, limits: Limits, row: str, held: Sequence[SymbolExposure], now: datetime
 ) -> Mapping[str, Decimal]:
     """Return what the scope realized today and ever, in the risk currency, where a limit asks for it."""
-    rates = {symbol.symbol: symbol.rate or ZERO for symbol in held}
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     wanted: dict[str, datetime | None] = {}
     if limits.max_daily_loss is not None:
         wanted["realized_today"] = midnight
     if limits.max_drawdown is not None:
         wanted["realized_total"] = None
-    told = {}
-    for name, since in wanted.items():
-        realized = await valuation.realized_since(connection, row, since)
-        told[name] = sum((multiply(amount, rates.get(symbol, ZERO)) for symbol, amount in realized.items()), ZERO)
-    return told
+    return {
+        name: in_currency(await valuation.realized_since(connection, row, since), held)
+        for name, since in wanted.items()
+    }
 
 
 async def stops(
@@ -311,36 +352,15 @@ async def stops(
     return told
 
 
-async def _twin(
-    connection: AsyncConnection, order: Order | OrderRequest, limits: Mapping[str, Limits], now: datetime
-) -> Twin | None:
-    windows = [own.duplicate_window_s for own in limits.values() if own.duplicate_window_s is not None]
-    if not windows:
-        return None
+def _names(order: Order | OrderRequest) -> dict[str, object]:
     ticket = order.ticket
-    key = {
-        **_names(order),
-        "since": now - timedelta(seconds=max(windows)),
+    return {
+        "account": order.account,
+        "symbol": ticket.symbol,
+        "order_id": order.order_id,
+        "side": ticket.side,
         "order_type": ticket.order_type,
         "quantity": ticket.quantity,
         "price": ticket.price,
         "trigger_price": ticket.trigger_price,
     }
-    row = (await connection.execute(_TWIN, key)).one_or_none()
-    return Twin(order_id=row.order_id, placed_at=row.created_at) if row is not None else None
-
-
-async def _crossed(
-    connection: AsyncConnection, order: Order | OrderRequest, limits: Mapping[str, Limits]
-) -> str | None:
-    """Return a working order of ours that this one would trade with. A stop is asleep, and trades with nobody yet."""
-    asleep = order.ticket.trigger_price is not None
-    if asleep or not any(own.forbid_self_trade for own in limits.values()):
-        return None
-    key = {**_names(order), "price": order.ticket.price}
-    return (await connection.execute(_CROSSED, key)).scalar_one_or_none()
-
-
-def _names(order: Order | OrderRequest) -> dict[str, object]:
-    ticket = order.ticket
-    return {"account": order.account, "symbol": ticket.symbol, "order_id": order.order_id, "side": ticket.side}

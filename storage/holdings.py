@@ -29,20 +29,14 @@ CLOCKS = timedelta(seconds=1)
 """How far the venue's clock and ours may be apart; the time fence allows as much."""
 _MOVING = ("free", "used", "total", "reserved", "moved_at", "expected")
 
-_TAKE = """
-    UPDATE balances SET reserved = reserved + :more
-    WHERE account = :account AND asset = :asset AND total - reserved >= :more
+TAKE = """
+    UPDATE balances SET reserved = reserved + :more {given}
+    WHERE account = :account AND asset = :asset AND total - reserved >= :more RETURNING 1
 """
-_RESERVE = text(
-    f"""
-    WITH taken AS ({_TAKE} RETURNING 1)
-    INSERT INTO reservations (account, order_id, asset, amount, unit_amount)
-    SELECT :account, :order_id, :asset, :more, :unit_amount FROM taken
-    """
-)
+"""Takes what a reservation needs, unless what is available does not reach: no row then."""
 _RESERVE_MORE = text(
     f"""
-    WITH taken AS ({_TAKE} RETURNING 1)
+    WITH taken AS ({TAKE.format(given="")})
     UPDATE reservations SET amount = amount + :more FROM taken WHERE account = :account AND order_id = :order_id
     """
 )
@@ -95,13 +89,6 @@ async def available(connection: AsyncConnection, account: str, asset: str) -> De
     )
     found = (await connection.execute(query)).scalar_one_or_none()
     return max(found, ZERO) if found is not None else ZERO
-
-
-async def reserve(connection: AsyncConnection, order: Order, reservation: Reservation) -> bool:
-    """Take a new order's reservation by one conditional update; false when what is available does not reach."""
-    unit_amount = round_up_to_step(EXACT.divide(reservation.amount, order.quantity), step=SCALE)
-    figures = {"asset": reservation.asset, "more": reservation.amount, "unit_amount": unit_amount}
-    return (await connection.execute(_RESERVE, {**_key(order), **figures})).rowcount == 1
 
 
 async def reserved(connection: AsyncConnection, account: str, order_id: str) -> Reservation | None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from sqlalchemy import bindparam, select, text
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import OrderNotFound
@@ -17,10 +16,18 @@ _FIND = select(orders.c.document).where(
     orders.c.account == bindparam("account"), orders.c.order_id == bindparam("order_id")
 )
 _LOCK = _FIND.add_columns(continuity.unverified(bindparam("account")).label("unverified")).with_for_update()
-_INSERT_FACTS = """
+INSERT_ORDER = """
+    INSERT INTO orders (account, order_id, idempotency_key, fingerprint, symbol, status, is_open, is_at_venue, seq,
+        quantity, cum_qty, document, created_at, updated_at)
+    VALUES (:account, :order_id, :idempotency_key, :fingerprint, :symbol, :status, :is_open, :is_at_venue, :seq,
+        :quantity, :cum_qty, :document, :created_at, :updated_at)
+    ON CONFLICT DO NOTHING RETURNING 1
+"""
+"""No row when the order's id or its key is taken; waits for a transaction that is about to take either."""
+INSERT_FACTS = """
     INSERT INTO order_events (account, order_id, seq, event_type, document, evidence)
     SELECT :account, :order_id, fact.seq, fact.event_type, fact.document::jsonb, fact.evidence::jsonb
-    FROM unnest(:seqs ::integer[], :event_types ::text[], :documents ::text[], :evidences ::text[])
+    FROM {given}unnest(:seqs ::integer[], :event_types ::text[], :documents ::text[], :evidences ::text[])
         AS fact (seq, event_type, document, evidence)
 """
 _UPDATE_ORDER = """
@@ -30,9 +37,10 @@ _UPDATE_ORDER = """
         notify_seq = coalesce(:notify_seq ::integer, notify_seq)
     WHERE account = :account AND order_id = :order_id
 """
-_APPEND = text(_INSERT_FACTS)
+_ADD = text(INSERT_ORDER)
+_APPEND = text(INSERT_FACTS.format(given=""))
 _UPDATE = text(_UPDATE_ORDER)
-_SAVE = text(f"WITH facts AS ({_INSERT_FACTS}) {_UPDATE_ORDER}")
+_SAVE = text(f"WITH facts AS ({INSERT_FACTS.format(given='')}) {_UPDATE_ORDER}")
 """Facts and what they made of the order, in one round trip."""
 
 
@@ -80,19 +88,8 @@ async def look(connection: AsyncConnection, account: str, order_id: str) -> Orde
 
 
 async def add(connection: AsyncConnection, order: Order) -> bool:
-    """Write the row of a new order, without its facts; false when its id or its key is taken.
-
-    Waits for a transaction that is about to take either.
-    """
-    row = insert(orders).on_conflict_do_nothing().returning(orders.c.number)
-    figures = {
-        **_row(order),
-        "idempotency_key": order.idempotency_key,
-        "fingerprint": order.ticket.fingerprint(),
-        "symbol": order.ticket.symbol,
-        "created_at": order.created_at,
-    }
-    return (await connection.execute(row, figures)).first() is not None
+    """Write the row of a new order, without its facts; false when its id or its key is taken."""
+    return (await connection.execute(_ADD, new_row(order))).first() is not None
 
 
 async def save(
@@ -114,13 +111,13 @@ async def save(
     """
     if events:
         told = order.seq if notify else None
-        await connection.execute(_SAVE, {**_row(order), "notify_seq": told, **_facts(order, events, evidence)})
+        await connection.execute(_SAVE, {**_row(order), "notify_seq": told, **facts_of(order, events, evidence)})
 
 
 async def append(connection: AsyncConnection, order: Order, event: OrderEvent, *, evidence: str | None = None) -> None:
     """Write the first fact of an order that was just added, and what it rests on."""
     key = {"account": order.account, "order_id": order.order_id}
-    await connection.execute(_APPEND, {**key, **_facts(order, [event], evidence)})
+    await connection.execute(_APPEND, {**key, **facts_of(order, [event], evidence)})
 
 
 async def change(connection: AsyncConnection, order: Order, event: OrderEvent) -> Order:
@@ -157,12 +154,23 @@ def _row(order: Order) -> dict[str, object]:
     }
 
 
-def _facts(order: Order, events: Sequence[OrderEvent], evidence: str | None) -> dict[str, object]:
-    """Return the order's latest facts as arrays, one for each column; the evidence stands with the last of them."""
+def new_row(order: Order) -> dict[str, object]:
+    """Return the values of `INSERT_ORDER`."""
+    return {
+        **_row(order),
+        "idempotency_key": order.idempotency_key,
+        "fingerprint": order.ticket.fingerprint(),
+        "symbol": order.ticket.symbol,
+        "created_at": order.created_at,
+    }
+
+
+def facts_of(order: Order, events: Sequence[OrderEvent], evidence: str | None) -> dict[str, object]:
+    """Return the values of `INSERT_FACTS`: arrays of the latest facts; the evidence stands with the last of them."""
     first = order.seq - len(events) + 1
     return {
         "seqs": list(range(first, order.seq + 1)),
         "event_types": [event.event_type for event in events],
         "documents": [document(event) for event in events],
-        "evidences": [None] * (len(events) - 1) + [evidence],
+        "evidences": [evidence if event is events[-1] else None for event in events],
     }

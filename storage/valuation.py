@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Row, text
@@ -84,17 +85,25 @@ async def marks_of(
 
 
 async def values_of(
-    connection: AsyncConnection, symbols: Collection[str], limits: LimitSet, *, mode: TradingMode, now: datetime
+    connection: AsyncConnection,
+    symbols: Collection[str],
+    limits: LimitSet,
+    *,
+    mode: TradingMode,
+    now: datetime,
+    told: Mapping[str, Mark | None] = MappingProxyType({}),
 ) -> Mapping[str, tuple[Decimal | None, Decimal | None]]:
     """Return for each symbol its price, and what a unit of its quote asset is worth in the risk currency.
 
-    Either is `None` when the market was not asked lately, or does not say.
+    Either is `None` when the market was not asked lately, or does not say. What is `told` is not read again.
     """
     quotes = {symbol.split("/")[1] for symbol in symbols}
     ways = (way for quote in quotes for way in conversions(quote, limits.currency, limits.equal_assets))
-    asked = {*symbols, *(symbol for way in ways for symbol in way)}
-    found = await marks_of(connection, asked, mode, now=now)
-    rates = Rates(found.values(), equal_assets=limits.equal_assets)
+    missing = {*symbols, *(symbol for way in ways for symbol in way)} - told.keys()
+    found = [mark for mark in told.values() if mark is not None]
+    if missing:
+        found += (await marks_of(connection, missing, mode, now=now)).values()
+    rates = Rates(found, equal_assets=limits.equal_assets)
     return {symbol: (rates.price(symbol), rates.rate(symbol.split("/")[1], limits.currency)) for symbol in symbols}
 
 

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
@@ -20,11 +19,12 @@ from domain.lifecycle import OrderStatus
 from domain.limits import LimitSet, scope_row
 from domain.numbers import EXACT
 from domain.order import Order, OrderSide
-from storage import exposures, gate, holdings
+from storage import entering, exposures, gate
 from storage.database import in_transaction
 from storage.exposures import Worked
 from storage.order_store import SqlOrderStore
 from storage.risk_tables import risk_scopes
+from tests.campaign.limits.cases import FATES, Fate
 from tests.campaign.limits.run import Plan, run
 
 ZERO = Decimal(0)
@@ -36,17 +36,19 @@ TICKETS, UNITS = 60, 22
 
 @dataclass(frozen=True)
 class LimitVariant:
-    """One way to get it wrong, the limits that show it, and whether orders must move for it."""
+    """One way to get it wrong, and the limits that show it."""
 
     name: str
     what: str
     patch: Callable[[], AbstractContextManager[Any]]
     cases: tuple[str, ...] = ("quantity",)
-    moves: bool = False
+    fates: tuple[Fate, ...] = ()
+    """What becomes of the tickets, where that is what shows it; none: they stay admitted."""
 
     def report(self, seed: int, url: str) -> dict[str, Any]:
         """Attack the broken code on an empty ledger until something breaks."""
-        plan = Plan(seed, TICKETS, UNITS, within_s=60, cases=self.cases, phases=(self.moves,))
+        moves = bool(self.fates)
+        plan = Plan(seed, TICKETS, UNITS, within_s=60, cases=self.cases, phases=(moves,), fates=self.fates or FATES)
         with self.patch():
             return run(plan, url)
 
@@ -98,12 +100,12 @@ def _net_of_commissions(self: SymbolExposure, side: OrderSide, quantity: Decimal
 
 @contextmanager
 def _per_process() -> Iterator[None]:
-    figures, take = gate.figures, exposures.take
+    figures, enter = gate.figures, entering.enter
     mine: dict[str, Decimal] = {}  # each forked process gets its own
 
-    async def counted(connection: AsyncConnection, order: Order, *, unit_price: Decimal, now: datetime) -> None:
+    async def counted(connection: AsyncConnection, order: Order, *others: Any, **named: Any) -> Any:
         mine[order.account] = mine.get(order.account, ZERO) + order.quantity
-        await take(connection, order, unit_price=unit_price, now=now)
+        return await enter(connection, order, *others, **named)
 
     async def broken(connection: AsyncConnection, order: Any, *others: Any, **named: Any) -> gate.Figures:
         seen = await figures(connection, order, *others, **named)
@@ -114,7 +116,7 @@ def _per_process() -> Iterator[None]:
         ]
         return gate.Figures(scopes=tuple(told), now=seen.now)
 
-    with patch.object(gate, "figures", broken), patch.object(exposures, "take", counted):
+    with patch.object(gate, "figures", broken), patch.object(entering, "enter", counted):
         yield
 
 
@@ -173,8 +175,8 @@ def _never_released() -> AbstractContextManager[Any]:
 
 
 def _balance_unasked() -> AbstractContextManager[Any]:
-    unasked = holdings._RESERVE.text.replace("AND total - reserved >= :more", "")
-    return patch.object(holdings, "_RESERVE", text(unasked))
+    unasked = entering._ENTER_NEW.text.replace("AND total - reserved >= :more", "")
+    return patch.object(entering, "_ENTER_NEW", text(unasked))
 
 
 VARIANTS = (
@@ -191,8 +193,11 @@ VARIANTS = (
     LimitVariant("per_process", "every process counts what it has admitted itself", _per_process),
     LimitVariant("balance_unasked", "the reservation does not ask what is left", _balance_unasked, cases=("balance",)),
     LimitVariant("release_before_fill", "what works is given back before its fill counts", _release_before_fill,
-                 moves=True),
-    LimitVariant("doubt_forgotten", "an order in doubt gives back what it works", _doubt_forgotten, moves=True),
-    LimitVariant("net_of_commissions", "fills count less their commissions", _worst(_net_of_commissions), moves=True),
-    LimitVariant("never_released", "an order that has ended works on", _never_released, moves=True),
+                 fates=(Fate.FILLED,)),
+    LimitVariant("doubt_forgotten", "an order in doubt gives back what it works", _doubt_forgotten,
+                 fates=(Fate.DOUBT,)),
+    LimitVariant("net_of_commissions", "fills count less their commissions", _worst(_net_of_commissions),
+                 fates=(Fate.FILLED,)),
+    LimitVariant("never_released", "an order that has ended works on", _never_released,
+                 fates=(Fate.FILLED, Fate.UNSENT, Fate.REFUSED)),
 )  # fmt: skip

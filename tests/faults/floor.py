@@ -70,7 +70,7 @@ class Floor:
     async def until_reconciled(self, within_s: float = 60) -> None:
         """Wait until the account has been compared with its venue once; before that, no order is admitted."""
         async with asyncio.timeout(within_s):
-            while not await self.database.fetchval("SELECT count(*) FROM account_states"):
+            while not await self.database.fetchval("SELECT count(reconciled_at) FROM account_states"):
                 await asyncio.sleep(0.05)
 
     async def place(self, key: str, **fields: Any) -> dict[str, Any]:

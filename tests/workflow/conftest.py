@@ -153,7 +153,9 @@ class Desk:
     async def is_at_rest(self, handle: WorkflowHandle[Any, Any]) -> bool:
         """Wait until the workflow has ended (false) or only waits (true).
 
-        If one is terminated while an activity of it is under way, the server never skips time again.
+        If one is terminated while an activity of it is under way, the server never skips time again. And it loses a
+        workflow whose task cancels a timer that fires meanwhile (temporalio/sdk-java#2606): who acts when a timer is
+        due waits for this first.
         """
         seen, since = -1, 0.0
         async with asyncio.timeout(RESULT_WITHIN_S):

@@ -69,14 +69,6 @@ async def test_order_that_the_venue_refuses_ends_rejected_in_its_words(desk: Des
     assert view.order.reason is not None and view.order.reason.venue_text == "Filter failure: LOT_SIZE"
 
 
-async def test_venue_without_an_answer_to_validate_denies_and_sends_nothing(desk: Desk) -> None:
-    desk.venue.is_down = True
-    view, _ = await desk.place()
-    assert view.order is not None and view.order.status is OrderStatus.DENIED
-    assert view.order.reason is not None and view.order.reason.code == "VENUE_UNAVAILABLE"
-    assert desk.venue.posts == []
-
-
 async def test_lost_reply_is_looked_up_and_the_order_is_adopted_with_one_post(desk: Desk) -> None:
     desk.venue.on_submit = scripts.reply_is_lost
     view, handle = await desk.place()

@@ -261,6 +261,7 @@ async def test_order_whose_deadline_passed_in_doubt_expires_and_is_not_sent_anew
     async with asyncio.timeout(20):
         while await desk.server_time() < deadline:
             await asyncio.sleep(0.1)
+    await desk.is_at_rest(handle)
     answer = await resolve(handle, never_placed=True)
     assert answer.view.order is not None and answer.view.order.status is OrderStatus.EXPIRED
     assert len(desk.venue.posts) == 1

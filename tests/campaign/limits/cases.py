@@ -173,6 +173,8 @@ class Front:
     units: int
     moves: bool
     """Whether admitted tickets are moved on, or all stay where they are."""
+    fates: tuple[Fate, ...] = FATES
+    """What becomes of those that are moved on, each as likely as it is often named."""
 
     @property
     def scope(self) -> str:
@@ -187,7 +189,7 @@ class Front:
         """Return tickets by their numbers; the seed decides what becomes of each."""
         dice = random.Random(f"{seed}-{self.account}-{first}")
         return [
-            Ticket(self.account, number, dice.choice(FATES) if self.moves else Fate.ADMITTED)
+            Ticket(self.account, number, dice.choice(self.fates) if self.moves else Fate.ADMITTED)
             for number in range(first, first + count)
         ]
 

@@ -26,7 +26,7 @@ from storage.database import in_transaction, open_engine
 from storage.exposure_audit import audit
 from storage.order_store import SqlOrderStore
 from tests.campaign.limits import judge, lives
-from tests.campaign.limits.cases import CASES, RICH, UNIT, Front, Ticket, limit_set
+from tests.campaign.limits.cases import CASES, FATES, RICH, UNIT, Fate, Front, Ticket, limit_set
 from tests.campaign.limits.lives import Told
 
 ROOM_EXTRA = 5
@@ -51,13 +51,16 @@ class Plan:
     within_s: float = 3600.0
     cases: tuple[str, ...] = tuple(case.name for case in CASES)
     phases: tuple[bool, ...] = (False, True)
+    fates: tuple[Fate, ...] = FATES
 
     def fronts(self) -> list[Front]:
         """Return what is attacked."""
         chosen = [case for case in CASES if case.name in self.cases]
         names = {False: "kept", True: "moved"}
         return [
-            Front(f"{names[moves]}-{case.name}", case, self.units, moves) for moves in self.phases for case in chosen
+            Front(f"{names[moves]}-{case.name}", case, self.units, moves, self.fates)
+            for moves in self.phases
+            for case in chosen
         ]
 
 
