@@ -5,7 +5,7 @@ transaction ends: whoever asks next sees this order. So limits hold exactly, ove
 tells the very figures that it was decided by (decision 0011).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -32,30 +32,24 @@ _LOCK = (
     .order_by(risk_scopes.c.scope)
     .with_for_update()
 )
-_HELD = text(
-    f"""
-    WITH held AS (SELECT * FROM exposures WHERE scope = ANY(:scopes)), latest AS (
-        SELECT mark.* FROM (SELECT DISTINCT symbol FROM held WHERE :priced) AS asked, LATERAL (
-            SELECT symbol, bid, ask, last, asked_at FROM marks WHERE mode = :mode AND symbol = asked.symbol
+_VALUED = f"""
+    WITH own AS (SELECT * FROM exposures WHERE scope = ANY(:scopes)), latest AS (
+        SELECT mark.* FROM (SELECT DISTINCT symbol FROM own WHERE :priced) AS asked, LATERAL (
+            SELECT symbol AS marked, bid, ask, last, asked_at FROM marks WHERE mode = :mode AND symbol = asked.symbol
               AND minute >= statement_timestamp() - interval '{valuation.MARK_USABLE.seconds + 60} seconds'
               AND asked_at >= statement_timestamp() - interval '{valuation.MARK_USABLE.seconds} seconds'
             ORDER BY asked_at DESC LIMIT 1
         ) AS mark
     )
-    SELECT statement_timestamp() AS now, held.*, latest.bid, latest.ask, latest.last, latest.asked_at
-    FROM (SELECT 1) AS once LEFT JOIN held ON true LEFT JOIN latest ON latest.symbol = held.symbol
-    ORDER BY held.scope, held.symbol
-    """
-)
-"""What is held and worked, with the market's latest word on it. The time is that of this statement, which the server
-gets after it has taken the locks: it never runs backwards from one order to the next."""
+    SELECT * FROM own LEFT JOIN latest ON marked = symbol
+"""
 _TWIN = """
     SELECT NULL, 'twin', order_id, created_at, NULL ::numeric FROM (
         SELECT number, order_id, created_at, document FROM orders
-        WHERE :since ::timestamptz IS NOT NULL AND account = :account AND symbol = :symbol
+        WHERE :window ::integer IS NOT NULL AND account = :account AND symbol = :symbol
         ORDER BY number DESC LIMIT 500
     ) AS latest
-    WHERE created_at > :since AND order_id <> :order_id
+    WHERE created_at > statement_timestamp() - make_interval(secs => :window) AND order_id <> :order_id
       AND document->>'status' <> 'DENIED' AND document->'ticket'->>'side' = :side
       AND document->'ticket'->>'order_type' = :order_type
       AND (document->'ticket'->>'quantity')::numeric = :quantity
@@ -72,18 +66,26 @@ _CROSSED = """
                    ELSE (document->>'price')::numeric >= :price END)
     ORDER BY number LIMIT 1
 """
-_FACTS = text(
-    f"""
-    SELECT asked.scope, asked.what, NULL AS name, admissions.admitted_at AS at, NULL ::numeric AS amount
+_FACTS = f"""
+    SELECT asked.scope AS of_scope, asked.what, NULL AS name, admissions.admitted_at AS at, NULL ::numeric AS figure
     FROM unnest(:rated ::text[], :rates ::text[], :numbers ::bigint[]) AS asked (scope, what, number)
     JOIN admissions ON admissions.scope = asked.scope AND admissions.number = asked.number
     UNION ALL
     SELECT scope, 'realized_today', symbol, NULL, sum(realized) FROM realized_days
-    WHERE scope = ANY(:losing ::text[]) AND day >= :day ::date GROUP BY scope, symbol
+    WHERE scope = ANY(:losing ::text[]) AND day >= (statement_timestamp() AT TIME ZONE 'UTC')::date
+    GROUP BY scope, symbol
     UNION ALL ({_TWIN}) UNION ALL ({_CROSSED})
+"""
+_SEEN = text(
+    f"""
+    SELECT statement_timestamp() AS now, valued.*, facts.* FROM (SELECT 1) AS once
+    LEFT JOIN (({_VALUED}) AS valued FULL JOIN ({_FACTS}) AS facts ON false) ON true
     """
 )
-"""What some limits ask for beside: `what` says which figure a row is. Parts that nobody asks for read nothing."""
+"""All that the limits measure, in one round trip: a row is either what a scope holds and works of a symbol, with the
+market's latest word on it, or a fact that some limit asks for, named by `what`. What no limit asks for reads nothing.
+The time is that of this statement, which the server gets after it has taken the locks: it never runs backwards from one
+order to the next."""
 _FORGET = text(
     """
     DELETE FROM admissions USING unnest(:scopes ::text[], :numbers ::bigint[]) AS old (scope, number)
@@ -132,18 +134,14 @@ async def figures(
         return Figures(scopes=tuple(ScopeFigures(scope=scope, limits=own) for scope, own in limits.items()), now=None)
     locked = await _locked(connection, locking)
     priced = any(_PRICED & _set(own) for own in limits.values())
-    key = {"scopes": sorted(rows.values()), "priced": priced, "mode": mode}
-    found = list(await connection.execute(_HELD, key))
+    key = {"scopes": sorted(rows.values()), "priced": priced, "mode": mode, **_asked(order, limits, rows, locked)}
+    found = list(await connection.execute(_SEEN, key))
     now: datetime = found[0].now
-    by_row = {row: scope for scope, row in rows.items()}
-    kept: dict[str, list[Row[tuple[object, ...]]]] = {scope: [] for scope in limits}
-    for row in found:
-        if row.scope is not None:
-            kept[by_row[row.scope]].append(row)
+    kept = {scope: [row for row in found if row.scope == name] for scope, name in rows.items()}
     held = await _valued(
         connection, order, kept, limit_set if priced else None, mode=mode, validated=validated, now=now
     )
-    facts = await _facts(connection, order, limits, rows, locked, now)
+    facts = _facts(row for row in found if row.what is not None)
     told = []
     for scope, own in limits.items():
         told.append(
@@ -268,47 +266,53 @@ class _Facts:
     crossed: str | None = None
 
 
-async def _facts(
-    connection: AsyncConnection,
+def _asked(
     order: Order | OrderRequest,
     limits: Mapping[str, Limits],
     rows: Mapping[str, str],
     locked: Mapping[str, Row[tuple[object, ...]]],
-    now: datetime,
-) -> _Facts:
+) -> dict[str, object]:
+    """Return what the facts are asked by."""
+    ticket = order.ticket
     earlier = [
         (rows[scope], name, locked[rows[scope]].admitted - rate + 1)
         for scope, own in limits.items()
         for name, rate in _rates(own).items()
         if rate > 0
     ]
-    losing = [rows[scope] for scope, own in limits.items() if own.max_daily_loss is not None]
     windows = [own.duplicate_window_s for own in limits.values() if own.duplicate_window_s is not None]
     # A stop is asleep, and trades with nobody yet.
-    asleep = order.ticket.trigger_price is not None
-    crossing = not asleep and any(own.forbid_self_trade for own in limits.values())
-    facts = _Facts()
-    if not (earlier or losing or windows or crossing):
-        return facts
-    key = {
+    crossing = ticket.trigger_price is None and any(own.forbid_self_trade for own in limits.values())
+    return {
         "rated": [row for row, _, _ in earlier],
         "rates": [name for _, name, _ in earlier],
         "numbers": [number for _, _, number in earlier],
-        "losing": losing,
-        "day": now.astimezone(UTC).date(),
-        "since": now - timedelta(seconds=max(windows)) if windows else None,
+        "losing": [rows[scope] for scope, own in limits.items() if own.max_daily_loss is not None],
+        "window": max(windows, default=None),
         "crossing": crossing,
+        "account": order.account,
+        "symbol": ticket.symbol,
+        "order_id": order.order_id,
+        "side": ticket.side,
+        "order_type": ticket.order_type,
+        "quantity": ticket.quantity,
+        "price": ticket.price,
+        "trigger_price": ticket.trigger_price,
     }
-    for row in await connection.execute(_FACTS, {**key, **_names(order)}):
+
+
+def _facts(rows: Iterable[Row[tuple[object, ...]]]) -> _Facts:
+    facts = _Facts()
+    for row in rows:
         match row.what:
             case "twin":
                 facts.twin = Twin(order_id=row.name, placed_at=row.at)
             case "crossed":
                 facts.crossed = row.name
             case "realized_today":
-                facts.realized_today.setdefault(row.scope, {})[row.name] = row.amount
+                facts.realized_today.setdefault(row.of_scope, {})[row.name] = row.figure
             case rate:
-                facts.earlier.setdefault(row.scope, {})[rate] = row.at
+                facts.earlier.setdefault(row.of_scope, {})[rate] = row.at
     return facts
 
 
@@ -350,17 +354,3 @@ async def stops(
         key = {"scope": row, "symbol": symbol, "since": since}
         told["realized_in_window"] = (await connection.execute(_REALIZED, key)).scalar_one()
     return told
-
-
-def _names(order: Order | OrderRequest) -> dict[str, object]:
-    ticket = order.ticket
-    return {
-        "account": order.account,
-        "symbol": ticket.symbol,
-        "order_id": order.order_id,
-        "side": ticket.side,
-        "order_type": ticket.order_type,
-        "quantity": ticket.quantity,
-        "price": ticket.price,
-        "trigger_price": ticket.trigger_price,
-    }
