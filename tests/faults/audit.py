@@ -131,6 +131,31 @@ async def open_ends(database: asyncpg.Connection, venue: httpx2.AsyncClient) -> 
     return found
 
 
+async def position_differences(
+    database: asyncpg.Connection, venue: httpx2.AsyncClient, *, began_with: Mapping[str, Decimal]
+) -> list[str]:
+    """Return where positions and profit are not, to the last digit, what has become of the venue's balances.
+
+    What was realized in a symbol less the cost of what is held is the money that its trades have brought in; a
+    commission is taken from what a trade brings, so it is in either.
+    """
+    expected = defaultdict[str, Decimal](Decimal, began_with)
+    rows = await database.fetch(
+        "SELECT symbol, amount, cost, realized_pnl FROM exposures WHERE scope = 'live/account:binanceus'"
+    )
+    for row in rows:
+        base_asset, quote_asset = row["symbol"].split("/")
+        expected[base_asset] += row["amount"]
+        expected[quote_asset] += row["realized_pnl"] - row["cost"]
+    told = (await venue.get("/balances")).json()
+    theirs = {asset: Decimal(row["free"]) + Decimal(row["locked"]) for asset, row in told.items()}
+    return [
+        f"{asset}: the positions say {expected[asset]}, the venue has {theirs.get(asset, Decimal(0))}"
+        for asset in sorted(expected)
+        if expected[asset] != theirs.get(asset, Decimal(0))
+    ]
+
+
 def _our_trade(row: Mapping[str, Any]) -> Trade:
     return (
         row["venue_order_id"], row["trade_id"], row["last_qty"], row["last_px"], row["commission"],

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.campaign.processes.callers import Desk
 from tests.campaign.processes.disturber import Disturber
 from tests.campaign.processes.machine import machine
 from tests.campaign.processes.settling import SETTLE_S, WORKERS, settle
+from tests.faults import audit
 from tests.faults.floor import open_floor
 
 BALANCES = ("USDT=400000", "BTC=6", "ETH=120")
@@ -69,6 +71,8 @@ async def run(plan: Plan, directory: Path) -> dict[str, Any]:
         load_s = time.monotonic() - began
         unsettled = await settle(floor, desk)
         books = await ledgers.read(floor.database, floor.venue)
+        began_with = {asset: Decimal(amount) for asset, amount in (told.split("=") for told in BALANCES)}
+        unsettled += await audit.position_differences(floor.database, floor.venue, began_with=began_with)
     found = judge.violations(books, fence_s=plan.fence_s, max_notional=schedule.MAX_NOTIONAL)
     recovery = judge.recovery(books, disturber.killed_at)
     kinds = Counter(fact.kind for order in books.orders.values() for fact in order.facts)
