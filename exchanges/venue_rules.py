@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
+from domain.order import OrderType
+from domain.placement import Placement
 from exchanges.venue_words import (
     Speaker,
     binance_words,
@@ -303,11 +305,29 @@ _RULES: Final[Mapping[str, VenueRules]] = MappingProxyType(
     }
 )
 _UNLISTED: Final = VenueRules()
+_SENT_WHEN_TRIGGERED: Final[Mapping[OrderType, OrderType]] = MappingProxyType(
+    {OrderType.STOP: OrderType.MARKET, OrderType.STOP_LIMIT: OrderType.LIMIT}
+)
+"""What a stop held by us becomes at its trigger."""
 
 
 def venue_rules(exchange: str) -> VenueRules:
     """Return the rules of a ccxt id; cautious ones for a venue that has no table."""
     return _RULES.get(exchange, _UNLISTED)
+
+
+def placement(exchange: str, order_type: OrderType) -> Placement:
+    """Say where this order type is worked on orders that really go to the venue of this ccxt id.
+
+    A stop that the venue does not take as one is held by us, where the order it becomes can be sent.
+    """
+    rules = venue_rules(exchange)
+    if not rules.takes_orders:
+        return Placement.REFUSED
+    if str(order_type) in rules.shapes:
+        return Placement.NATIVE
+    becomes = _SENT_WHEN_TRIGGERED.get(order_type)
+    return Placement.HELD if becomes is not None and str(becomes) in rules.shapes else Placement.REFUSED
 
 
 def listed_venues() -> tuple[str, ...]:

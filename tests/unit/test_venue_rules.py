@@ -1,0 +1,30 @@
+"""What the tables say of venues and order types."""
+
+import pytest
+
+from domain.order import OrderType
+from domain.placement import Placement
+from exchanges.venue_rules import listed_venues, placement
+
+
+@pytest.mark.parametrize(
+    ("exchange", "order_type", "expected"),
+    [
+        ("binanceus", OrderType.STOP, Placement.NATIVE),
+        ("binanceus", OrderType.STOP_LIMIT, Placement.NATIVE),
+        ("coinbase", OrderType.STOP, Placement.HELD),
+        ("coinbase", OrderType.STOP_LIMIT, Placement.NATIVE),
+        ("gemini", OrderType.STOP, Placement.HELD),
+        ("gemini", OrderType.MARKET, Placement.NATIVE),
+        ("nowhere", OrderType.STOP_LIMIT, Placement.HELD),
+    ],
+)
+def test_placement_says_who_works_an_order_type(exchange: str, order_type: OrderType, expected: Placement) -> None:
+    assert placement(exchange, order_type) is expected
+
+
+@pytest.mark.parametrize("exchange", listed_venues())
+@pytest.mark.parametrize("order_type", OrderType)
+def test_only_what_a_plain_order_becomes_is_held(exchange: str, order_type: OrderType) -> None:
+    if placement(exchange, order_type) is Placement.HELD:
+        assert order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
