@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.order import OrderType
+from domain.order import OrderSide, OrderType
 from domain.placement import Placement
 from exchanges.venue_rules import listed_venues, placement
 
@@ -14,13 +14,30 @@ from exchanges.venue_rules import listed_venues, placement
         ("binanceus", OrderType.STOP_LIMIT, Placement.NATIVE),
         ("coinbase", OrderType.STOP, Placement.HELD),
         ("coinbase", OrderType.STOP_LIMIT, Placement.NATIVE),
-        ("gemini", OrderType.STOP, Placement.HELD),
-        ("gemini", OrderType.MARKET, Placement.NATIVE),
+        ("gemini", OrderType.STOP_LIMIT, Placement.NATIVE),
+        ("gemini", OrderType.STOP, Placement.REFUSED),
+        ("gemini", OrderType.MARKET, Placement.REFUSED),
         ("nowhere", OrderType.STOP_LIMIT, Placement.HELD),
     ],
 )
 def test_placement_says_who_works_an_order_type(exchange: str, order_type: OrderType, expected: Placement) -> None:
     assert placement(exchange, order_type) is expected
+
+
+@pytest.mark.parametrize(
+    ("exchange", "order_type", "expected"),
+    [
+        ("binance", OrderType.MARKET, Placement.NATIVE),
+        ("coinbase", OrderType.MARKET, Placement.REFUSED),
+        ("htx", OrderType.STOP, Placement.REFUSED),
+        ("htx", OrderType.STOP_LIMIT, Placement.HELD),
+    ],
+)
+def test_buy_that_would_spend_instead_of_buying_is_refused(
+    exchange: str, order_type: OrderType, expected: Placement
+) -> None:
+    assert placement(exchange, order_type, OrderSide.BUY) is expected
+    assert placement(exchange, order_type, OrderSide.SELL) is not Placement.REFUSED
 
 
 @pytest.mark.parametrize("exchange", listed_venues())

@@ -1,0 +1,30 @@
+"""Gemini."""
+
+from typing import Final
+
+from exchanges.venues.table import EVERY, ClientIds, VenueRules
+
+GEMINI: Final = VenueRules(
+    title="Gemini",
+    wire={
+        EVERY: {"client_order_id": "{id}", "side": "{side}", "amount": "{quantity}"},
+        "limit": {"type": "exchange limit", "price": "{price}", "options": None, "stop_price": None},
+        "IOC": {"options": "immediate-or-cancel"},
+        "FOK": {"options": "fill-or-kill"},
+        "post-only": {"options": "maker-or-cancel"},
+        "stop-limit": {"type": "exchange stop limit", "price": "{price}", "stop_price": "{trigger}", "options": None},
+    },
+    trigger_key="triggerPrice",
+    notes={
+        "market": "the venue takes limit orders only",
+        "stop": "the venue takes no market order, which a stop becomes",
+    },
+    has_sandbox=True,
+    sandbox_note="api.sandbox.gemini.com",
+    client_ids=ClientIds(
+        pattern=r"[:\-_.#a-zA-Z0-9]{1,36}", says="1 to 36 of `:-_.#a-zA-Z0-9`", unique="only recommended"
+    ),
+    lists=("fetch_open_orders",),
+    cancel_key=None,
+    filled_keys=("executed_amount",),
+)
