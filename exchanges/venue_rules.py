@@ -15,7 +15,7 @@ from exchanges.venues.table import CLOCK_ALLOWANCE_S, VISIBILITY_LAG_S, VenueRul
 
 SEND_WITHIN_S: Final = 5
 """An order that has not left this long after it was journaled is not sent: the market has moved on."""
-GENERIC: Final = VenueRules(title="any other ccxt id")
+GENERIC: Final = VenueRules(title="any other ccxt id", blind_spot="what its look-ups show has not been studied")
 """What holds for a venue without a table."""
 _SENT_WHEN_TRIGGERED: Final[Mapping[OrderType, OrderType]] = MappingProxyType(
     {OrderType.STOP: OrderType.MARKET, OrderType.STOP_LIMIT: OrderType.LIMIT}

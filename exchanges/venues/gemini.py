@@ -25,6 +25,7 @@ GEMINI: Final = VenueRules(
         pattern=r"[:\-_.#a-zA-Z0-9]{1,36}", says="1 to 36 of `:-_.#a-zA-Z0-9`", unique="only recommended"
     ),
     lists=("fetch_open_orders",),
+    blind_spot="its lists show open orders only",
     cancel_key=None,
     filled_keys=("executed_amount",),
 )

@@ -88,6 +88,8 @@ class VenueRules:
     our id, or it does not show every order. Many `fetch_closed_orders` ask for filled orders only."""
     lists_by_symbol_up_to: int = 0
     """Up to so many symbols, a list of open orders for each costs the venue less than one list of all."""
+    blind_spot: str = ""
+    """Which orders neither look-up nor lists show: then "not found" can never be made proof, by no setting."""
     list_key: str | None = None
     """The parameter by which those lists can be narrowed to our id."""
     cancel_key: str | None = "clientOrderId"

@@ -1,13 +1,14 @@
 """Opening an account: what is refused, and where its requests can go."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from domain.errors import ConfigurationError
 from domain.order import TradingMode
-from domain.ports import Credentials
+from domain.ports import Credentials, Exchange
 from exchanges.ccxt_exchange import CcxtExchange
 from exchanges.opening import NOT_CONFIGURED, open_exchange
 from exchanges.venue_rules import listed_venues
@@ -117,6 +118,43 @@ async def test_time_fence_is_claimed_only_where_the_venue_has_a_window(exchange:
     made = await opened(exchange)
     assert made.time_fence_s() == fence_s
     await made.close()
+
+
+async def opened_generic(**options: Any) -> Exchange:
+    return await open_exchange(
+        account="main", exchange="bitso", mode=TradingMode.LIVE, ccxt_config={}, credentials=KEYS, **options
+    )
+
+
+@pytest.mark.parametrize("mode", [TradingMode.LIVE, TradingMode.SANDBOX])
+async def test_venue_without_a_table_is_refused_until_the_account_allows_it(mode: TradingMode) -> None:
+    with pytest.raises(ConfigurationError, match="none of the venues that were studied") as refusal:
+        await open_exchange(account="main", exchange="bitso", mode=mode, ccxt_config={}, credentials=KEYS)
+    assert "allow_generic = true" in refusal.value.what_to_do
+    made = await opened_generic(allow_generic=True)
+    assert made.time_fence_s() is None
+    await made.close()
+
+
+async def test_venue_without_a_table_is_open_for_paper() -> None:
+    made = await open_exchange(
+        account="main",
+        exchange="bitso",
+        mode=TradingMode.PAPER,
+        ccxt_config={},
+        credentials=Credentials(),
+        paper=lambda market_data: market_data,
+    )
+    await made.close()
+
+
+@pytest.mark.parametrize("exchange", ["bitso", "gemini"])
+async def test_no_setting_makes_not_found_a_proof_where_look_ups_are_blind(exchange: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot make 'not found' a proof"):
+        await open_exchange(
+            account="main", exchange=exchange, mode=TradingMode.LIVE, ccxt_config={}, credentials=KEYS,
+            time_fence_s=90, allow_generic=True,
+        )  # fmt: skip
 
 
 async def test_account_can_set_its_own_time_fence() -> None:

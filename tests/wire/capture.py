@@ -40,8 +40,8 @@ VARIANTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 }
 """Accounts by the name of their snapshot: ccxt id and ccxt options."""
 _MASKED: Final = re.compile(
-    r"(?i)^(signature|sign|sig|nonce|timestamp|ts|id|.*-?(api-?key|key|passphrase|signature|sign|signing|timestamp|nonce|auth)"
-    r"|kc-api-.*|authorization|accesskeyid|x-bapi-(sign|timestamp|api-key))$"
+    r"(?i)^(signature|sign|sig|nonce|timestamp|ts|id|authorization|accesskeyid|kc-api-.*"
+    r"|.*-?(api-?key|key|passphrase|signature|sign|signing|timestamp|nonce|auth))$"
 )
 _MOMENT: Final = re.compile(r"^(1\d{9}|1\d{12,18}|20\d\d-\d\d-\d\dT\S+)$")
 
