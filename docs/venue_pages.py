@@ -82,7 +82,7 @@ def _sections() -> Iterator[str]:
         if rules.refusals:
             yield f"- Proof of a refusal: {_codes(rules.refusals)}."
         else:
-            yield "- Proof of a refusal: none is known; an order that the venue refuses is in doubt until a person decides."
+            yield "- Proof of a refusal: none is known; an order that the venue refuses is in doubt, for a person."
         if rules.turned_away:
             yield f"- Turned away unread, and sent again after a pause: {_codes(rules.turned_away)}."
         if rules.not_found:
