@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from exchanges.venue_words import gemini_words
 from exchanges.venues.table import EVERY, ClientIds, VenueRules
 
 GEMINI: Final = VenueRules(
@@ -28,4 +29,25 @@ GEMINI: Final = VenueRules(
     blind_spot="its lists show open orders only",
     cancel_key=None,
     filled_keys=("executed_amount",),
+    words=gemini_words,
+    refusals={
+        "InsufficientFunds": "INSUFFICIENT_FUNDS",
+        "InvalidSymbol": "SYMBOL_UNKNOWN",
+        "InvalidPrice": "FILTER_FAILED",
+        "InvalidQuantity": "FILTER_FAILED",
+        "ConflictingOptions": "REQUEST_REFUSED",
+        "InvalidOrderType": "REQUEST_REFUSED",
+        "InvalidSide": "REQUEST_REFUSED",
+        "UnsupportedOption": "REQUEST_REFUSED",
+        "MarketNotOpen": "VENUE_REFUSED",
+        "InvalidApiKey": "CREDENTIALS_REFUSED",
+        "InvalidSignature": "CREDENTIALS_REFUSED",
+        "MissingRole": "CREDENTIALS_REFUSED",
+    },
+    turned_away={
+        "RateLimit": "VENUE_RATE_LIMITED",
+        "InvalidNonce": "CLOCK_SKEW",
+    },
+    bad_credentials=frozenset({"InvalidApiKey", "InvalidSignature", "MissingRole"}),
+    bad_clock=frozenset({"InvalidNonce"}),
 )

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from exchanges.venue_words import htx_words
 from exchanges.venues.table import EVERY, ClientIds, VenueRules
 
 _UNREAD = "ccxt sends no market stop here, and what a waiting stop-limit shows in its look-ups is not documented"
@@ -23,4 +24,31 @@ HTX: Final = VenueRules(
     lists=("fetch_open_orders", "fetch_orders"),
     filled_keys=("field-amount", "filled-amount"),
     book_depths=(5, 10, 20, 150),
+    words=htx_words,
+    refusals={
+        "account-frozen-balance-insufficient-error": "INSUFFICIENT_FUNDS",
+        "base-symbol-error": "SYMBOL_UNKNOWN",
+        "base-symbol-trade-disabled": "SYMBOL_UNKNOWN",
+        "invalid-amount": "FILTER_FAILED",
+        "order-invalid-price": "FILTER_FAILED",
+        "order-limitorder-amount-max-error": "FILTER_FAILED",
+        "order-limitorder-amount-min-error": "FILTER_FAILED",
+        "order-limitorder-price-buy-max-error": "FILTER_FAILED",
+        "order-limitorder-price-buy-min-error": "FILTER_FAILED",
+        "order-limitorder-price-max-error": "FILTER_FAILED",
+        "order-limitorder-price-min-error": "FILTER_FAILED",
+        "order-limitorder-price-sell-max-error": "FILTER_FAILED",
+        "order-limitorder-price-sell-min-error": "FILTER_FAILED",
+        "order-marketorder-amount-min-error": "FILTER_FAILED",
+        "order-orderprice-precision-error": "FILTER_FAILED",
+        "order-value-min-error": "FILTER_FAILED",
+        "order-holding-limit-failed": "VENUE_REFUSED",
+        "api-signature-check-failed": "CREDENTIALS_REFUSED",
+        "api-signature-not-valid": "CREDENTIALS_REFUSED",
+    },
+    turned_away={
+        "base-request-exceed-frequency-limit": "VENUE_RATE_LIMITED",
+        "rate-too-many-requests": "VENUE_RATE_LIMITED",
+    },
+    bad_credentials=frozenset({"api-signature-check-failed", "api-signature-not-valid"}),
 )

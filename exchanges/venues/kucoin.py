@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from exchanges.venue_words import kucoin_words
 from exchanges.venues.table import EVERY, ClientIds, VenueRules
 
 _ELSEWHERE = "the venue keeps stops apart, and a look-up by our id shows active orders only"
@@ -21,4 +22,30 @@ KUCOIN: Final = VenueRules(
     filled_keys=("dealSize", "filledSize"),
     answer_keys=("data",),
     book_depths=(20, 100),
+    words=kucoin_words,
+    refusals={
+        "200004": "INSUFFICIENT_FUNDS",
+        "126013": "INSUFFICIENT_FUNDS",
+        "400600": "SYMBOL_UNKNOWN",
+        "126003": "FILTER_FAILED",
+        "126029": "FILTER_FAILED",
+        "126030": "FILTER_FAILED",
+        "400370": "FILTER_FAILED",
+        "400760": "FILTER_FAILED",
+        "600101": "FILTER_FAILED",
+        "400200": "VENUE_REFUSED",
+        "400001": "CREDENTIALS_REFUSED",
+        "400003": "CREDENTIALS_REFUSED",
+        "400004": "CREDENTIALS_REFUSED",
+        "400005": "CREDENTIALS_REFUSED",
+        "400006": "CREDENTIALS_REFUSED",
+        "400007": "CREDENTIALS_REFUSED",
+    },
+    turned_away={
+        "429000": "VENUE_RATE_LIMITED",
+        "400002": "CLOCK_SKEW",
+    },
+    bad_credentials=frozenset({"400001", "400003", "400004", "400005", "400006", "400007"}),
+    bad_clock=frozenset({"400002"}),
+    duplicates=frozenset({"126033", "126044"}),
 )

@@ -73,6 +73,18 @@ REFUSED = [
     ("kraken", 200, {"error": ["EGeneral:Invalid arguments:volume"]}, "REQUEST_REFUSED"),
     ("okx", 200, {"code": "1", "data": [{"sCode": "51008", "sMsg": "Insufficient balance"}]}, "INSUFFICIENT_FUNDS"),
     ("bybit", 200, {"retCode": 170131, "retMsg": "Balance insufficient."}, "INSUFFICIENT_FUNDS"),
+    ("kucoin", 200, {"code": "200004", "msg": "Balance insufficient!"}, "INSUFFICIENT_FUNDS"),
+    ("bitget", 400, {"code": "43012", "msg": "Insufficient balance", "data": None}, "INSUFFICIENT_FUNDS"),
+    ("gate", 400, {"label": "BALANCE_NOT_ENOUGH", "message": "Not enough balance"}, "INSUFFICIENT_FUNDS"),
+    ("gate", 400, {"label": "POC_FILL_IMMEDIATELY", "message": "would match"}, "POST_ONLY_WOULD_TAKE"),
+    ("gemini", 406, {"result": "error", "reason": "InsufficientFunds", "message": "no"}, "INSUFFICIENT_FUNDS"),
+    (
+        "htx",
+        200,
+        {"status": "error", "err-code": "account-frozen-balance-insufficient-error", "err-msg": "no", "data": None},
+        "INSUFFICIENT_FUNDS",
+    ),
+    ("mexc", 400, {"code": 30004, "msg": "Insufficient position"}, "INSUFFICIENT_FUNDS"),
     (
         "coinbase",
         200,
@@ -87,6 +99,10 @@ TURNED_AWAY = [
     ("binance", 400, binance(-1021, "Timestamp for this request is outside of the recvWindow."), "CLOCK_SKEW"),
     ("kraken", 200, {"error": ["EOrder:Rate limit exceeded"]}, "VENUE_RATE_LIMITED"),
     ("okx", 200, {"code": "1", "data": [{"sCode": "50061", "sMsg": "Too many orders"}]}, "VENUE_RATE_LIMITED"),
+    ("kucoin", 200, {"code": "429000", "msg": "Too many requests"}, "VENUE_RATE_LIMITED"),
+    ("bitget", 400, {"code": "40008", "msg": "Request timestamp expired"}, "CLOCK_SKEW"),
+    ("gate", 401, {"label": "REQUEST_EXPIRED", "message": "gap between timestamps"}, "CLOCK_SKEW"),
+    ("mexc", 400, {"code": 700003, "msg": "outside of the recvWindow"}, "CLOCK_SKEW"),
 ]
 UNKNOWN = [
     ("binance", 503, binance(-1013, "a refusal under a server error"), "ANSWER_PROVES_NOTHING"),
@@ -113,7 +129,17 @@ UNKNOWN = [
     ("kraken", 200, {"error": ["EService:Deadline elapsed"]}, "ANSWER_PROVES_NOTHING"),
     ("kraken", 200, {"error": ["EOrder:Insufficient funds", "EService:Timeout"]}, "ANSWER_PROVES_NOTHING"),
     ("coinbase", 200, {"success": False}, "ANSWER_PROVES_NOTHING"),
-    ("mexc", 400, binance(-2010, "nobody studied this venue's words"), "ANSWER_PROVES_NOTHING"),
+    ("kucoin", 200, {"code": "408000", "msg": "Network timeout, please try again"}, "ANSWER_PROVES_NOTHING"),
+    ("kucoin", 200, {"code": "400100", "msg": "some parameter"}, "ANSWER_PROVES_NOTHING"),
+    ("kucoin", 200, {"code": "126044", "msg": "clientOid exists"}, "DUPLICATE_CLIENT_ORDER_ID"),
+    ("bitget", 400, {"code": "40010", "msg": "Request timed out"}, "ANSWER_PROVES_NOTHING"),
+    ("bitget", 400, {"code": "40786", "msg": "clientOid exists"}, "DUPLICATE_CLIENT_ORDER_ID"),
+    ("gate", 503, {"label": "BALANCE_NOT_ENOUGH", "message": "under a server error"}, "ANSWER_PROVES_NOTHING"),
+    ("gate", 400, {"label": "REQUEST_TIMEOUT", "message": "no"}, "ANSWER_PROVES_NOTHING"),
+    ("htx", 200, {"status": "error", "err-code": "gateway-internal-error"}, "ANSWER_PROVES_NOTHING"),
+    ("gemini", 400, {"result": "error", "reason": "System", "message": "no"}, "ANSWER_PROVES_NOTHING"),
+    ("mexc", 400, {"code": 730000, "msg": "Request failed"}, "ANSWER_PROVES_NOTHING"),
+    ("bitstamp", 400, binance(-2010, "nobody studied this venue's words"), "ANSWER_PROVES_NOTHING"),
 ]
 
 
