@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from domain.order import OrderSide, OrderType
+from domain.unsent import REFUSED_UNSENT
 from exchanges.venue_rules import GENERIC, listed_venues, placement, venue_rules
 from exchanges.venues.table import VenueRules
 
@@ -26,6 +27,7 @@ def venues_page(note: str) -> str:
     """Write the page."""
     lines = ["# Venues", "", note, "", *_INTRODUCTION.splitlines(), ""]
     lines += ["## Order types", "", *_order_types(), "", "## Client order ids", "", *_client_ids(), ""]
+    lines += ["## Refused before it leaves", "", *_unsent(), ""]
     lines += ["## Look-ups, time fence, sandbox", "", *_look_ups(), "", *_sections()]
     return "\n".join(lines) + "\n"
 
@@ -55,6 +57,15 @@ def _client_ids() -> Iterator[str]:
     yield "|---|---|---|---|"
     for _, rules in _named():
         yield f"| {rules.title} | {rules.client_ids.says} | {rules.client_ids.unique} | {rules.precision} |"
+
+
+def _unsent() -> Iterator[str]:
+    yield "The codes of the last check. Nothing was sent: the order shows as rejected, and says so in its story."
+    yield ""
+    yield "| code | meaning |"
+    yield "|---|---|"
+    for code, meaning in REFUSED_UNSENT.items():
+        yield f"| `{code}` | {meaning} |"
 
 
 def _look_ups() -> Iterator[str]:

@@ -1,9 +1,13 @@
 """What the tables say of venues and order types."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from domain.order import OrderSide, OrderType
 from domain.placement import Placement
+from domain.unsent import REFUSED_UNSENT
 from exchanges.venue_rules import listed_venues, placement
 
 
@@ -45,3 +49,12 @@ def test_buy_that_would_spend_instead_of_buying_is_refused(
 def test_only_what_a_plain_order_becomes_is_held(exchange: str, order_type: OrderType) -> None:
     if placement(exchange, order_type) is Placement.HELD:
         assert order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
+
+
+def test_every_code_of_the_last_check_is_explained() -> None:
+    adapters = Path(__file__).parents[2] / "exchanges"
+    files = [*adapters.glob("ccxt_*.py"), adapters / "wire_guard.py", adapters / "verdicts.py"]
+    text = "".join(path.read_text("utf-8") for path in files)
+    assert set(REFUSED_UNSENT) <= set(re.findall(r'"([A-Z_]+)"', text))
+    refusing = set(re.findall(r'NotSent\(\s*"([A-Z_]+)"[^)]*refused=True', text))
+    assert refusing - {"SYMBOL_UNKNOWN"} <= set(REFUSED_UNSENT)
