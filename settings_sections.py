@@ -36,6 +36,11 @@ class AccountSettings(Section):
     ccxt: dict[str, Any] = Field(
         default={}, repr=False, description="merged into ccxt's constructor as it stands: urls, options, proxies, …"
     )
+    allow_generic: bool = Field(
+        default=False,
+        description="true: orders may go to a venue that is not in docs/venues.md; market and limit only, and every "
+        "order whose outcome is not known waits for a person",
+    )
     time_fence_s: Annotated[int, Field(ge=1, le=3600)] | Literal["never"] | None = Field(
         default=None,
         description="seconds after signing from which 'not found' proves that an order was never placed; "

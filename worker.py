@@ -36,7 +36,7 @@ from domain.identifiers import ORDERS_QUEUE, order_id_from_bytes, venue_queue
 from domain.ports import Exchange
 from domain.risk_agent import RiskAgent
 from domain.trips import TripTerms
-from exchanges.opening import open_exchange
+from exchanges.opening import check_venue, open_exchange
 from exchanges.paper_exchange import PaperExchange, PaperTerms
 from observability.logs import set_up_logs
 from observability.metrics import serve
@@ -296,7 +296,10 @@ async def _open_exchanges(
 
 async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asyncio.Event) -> Exchange:
     """Open one account; keys that cannot be had yet are waited for, and the log says so."""
-    entry = settings.accounts[account]
+    entry, mode = settings.accounts[account], settings.mode_of(account)
+    generic, fence_s = entry.allow_generic, entry.time_fence_s
+    # Before keys are waited for: no key helps an account that may not trade where it says.
+    check_venue(account, entry.exchange, mode=mode, allow_generic=generic, time_fence_s=fence_s)
     store = open_credentials(settings, account)
     terms = PaperTerms(
         opening_balances=settings.paper.balances,
@@ -314,10 +317,11 @@ async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asy
         return await open_exchange(
             account=account,
             exchange=entry.exchange,
-            mode=settings.mode_of(account),
+            mode=mode,
             ccxt_config=entry.ccxt,
             credentials=credentials,
-            time_fence_s=entry.time_fence_s,
+            time_fence_s=fence_s,
+            allow_generic=generic,
             paper=lambda market_data: PaperExchange(
                 market_data, SqlPaperBook(engine), account=account, clock=clock, terms=terms
             ),

@@ -113,5 +113,6 @@ async def _open_public(settings: Settings, name: str) -> Exchange:
         mode=TradingMode.SANDBOX if sandbox else TradingMode.PAPER,
         ccxt_config=entry.ccxt,
         credentials=keys,
+        allow_generic=entry.allow_generic,
         paper=lambda market_data: market_data,
     )

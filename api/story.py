@@ -13,6 +13,7 @@ from domain.lifecycle import OrderEventType
 from domain.numbers import plain
 from domain.order import Order
 from domain.ports import RecordedEvent
+from domain.unsent import REFUSED_UNSENT
 
 _E = OrderEventType
 
@@ -115,6 +116,12 @@ def _denied(event: OrderEvent) -> str:
     return "Denied by us; nothing was sent."
 
 
+def _rejected(event: OrderEvent) -> str:
+    if event.reason is not None and event.reason.code in REFUSED_UNSENT:
+        return "Refused at our last check before the venue; nothing was sent."
+    return "The venue rejected the order."
+
+
 def _amended(event: OrderEvent) -> str:
     figures = [
         f"{name} {plain(value)}" for name, value in (("amount", event.quantity), ("price", event.price)) if value
@@ -134,7 +141,7 @@ _WORDS: Final[Mapping[OrderEventType, str | Callable[[OrderEvent], str]]] = {
         f"{event.requested_by or 'Somebody'} named the venue's order {event.venue_order_id}, and it fits what was sent."
     ),
     _E.ACCEPTED: lambda event: f"The venue has the order, as its number {event.venue_order_id}.",
-    _E.REJECTED: "The venue rejected the order.",
+    _E.REJECTED: _rejected,
     _E.PARTIALLY_FILLED: _fill_words,
     _E.FILLED: lambda event: f"{_fill_words(event)} With it the order is filled.",
     _E.CANCEL_REQUESTED: "A cancel was asked for.",

@@ -245,6 +245,8 @@ async def _open(settings: "Settings", account: str) -> "Exchange":
         mode=mode,
         ccxt_config=entry.ccxt,
         credentials=keys,
+        time_fence_s=entry.time_fence_s,
+        allow_generic=entry.allow_generic,
         paper=lambda market_data: market_data,
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cli.settings_reference import settings_reference
+from docs.venue_pages import venues_page
 from domain import errors
 from domain.controls import CONTROLS, Control
 from domain.denials import DENIALS
@@ -118,6 +119,7 @@ def pages() -> dict[Path, str]:
         PAGES / "denials.md": denial_pages(),
         PAGES / "settings.md": settings_page(),
         PAGES / "risk.md": risk_page(),
+        PAGES / "venues.md": venues_page(_NOTE),
     }
 
 

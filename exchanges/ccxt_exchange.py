@@ -40,6 +40,7 @@ from exchanges.ccxt_transport import Gate, NotSent, Probe, probing
 from exchanges.shared_reads import SharedReads
 from exchanges.venue_rules import SEND_WITHIN_S
 from exchanges.verdicts import PAUSE_BEFORE_RETRY_S, clean, judge_submission, refused_cancel, says_not_found
+from exchanges.wire_guard import WireCheck
 
 TICKER_FRESH_S: Final = 1.0
 STATUS_FRESH_S: Final = 1.0
@@ -89,7 +90,7 @@ class CcxtExchange:
             last_look,
             signed_at=submission.signed_at,
             send_within_s=SEND_WITHIN_S,
-            must_carry=submission.client_order_id,
+            check=WireCheck(submission, self._rules),
             clock=self._client.clock,
         )
         probe = Probe(gate=gate, urgent=True)
@@ -119,13 +120,6 @@ class CcxtExchange:
             raise NotSent("SYMBOL_UNKNOWN", f"the venue does not list {submission.symbol}", refused=True)
         await self._client.know_clock()
         self._refuse_rounding(submission)
-        params: dict[str, object] = {self._rules.create_key: submission.client_order_id}
-        if submission.trigger_price is not None:
-            params["stopLossPrice"] = plain(submission.trigger_price)
-        if submission.time_in_force != TimeInForce.GTC:
-            params["timeInForce"] = str(submission.time_in_force)
-        if submission.post_only:
-            params["postOnly"] = True
         return partial(
             self._api.create_order,
             submission.symbol,
@@ -133,21 +127,37 @@ class CcxtExchange:
             str(submission.side),
             plain(submission.quantity),
             plain(submission.price) if submission.price is not None else None,
-            params,
+            self._order_params(submission),
         )
+
+    def _order_params(self, submission: Submission) -> dict[str, object]:
+        """Return what ccxt is told beside the figures: in its own words, or in the venue's where those do not do."""
+        params: dict[str, object] = {self._rules.create_key: submission.client_order_id}
+        if submission.trigger_price is not None:
+            params[self._rules.trigger_key] = plain(submission.trigger_price)
+        if submission.time_in_force != TimeInForce.GTC:
+            params["timeInForce"] = str(submission.time_in_force)
+        if submission.post_only:
+            params["postOnly"] = True
+        for shape in _shapes(submission):
+            params.update(self._rules.send.get(shape, {}))
+        return params
 
     def _refuse_shape(self, submission: Submission) -> None:
         """Refuse what ccxt does not carry to this venue as it is meant: it would go out as a plain order."""
-        if not self._rules.takes_orders:
+        rules = self._rules
+        if not rules.takes_orders:
             raise NotSent("VENUE_NOT_SUPPORTED", "orders are not supported on this venue", refused=True)
-        asked = [str(submission.order_type)]
-        if submission.time_in_force != TimeInForce.GTC:
-            asked.append(str(submission.time_in_force))
-        if submission.post_only:
-            asked.append("post-only")
-        for word in asked:
-            if word not in self._rules.shapes:
-                raise NotSent("ORDER_TYPE_NOT_SUPPORTED", f"{word} orders are not supported here", refused=True)
+        if not rules.client_ids.take(submission.client_order_id):
+            text = f"the venue takes no such client order id: {rules.client_ids.says}"
+            raise NotSent("CLIENT_ORDER_ID_NOT_TAKEN", text, refused=True)
+        for word in _shapes(submission):
+            if word not in rules.shapes:
+                why = rules.notes.get(word, "not known to reach this venue as it is meant")
+                raise NotSent("ORDER_TYPE_NOT_SUPPORTED", f"{word} orders are not supported here: {why}", refused=True)
+        if submission.order_type == OrderType.MARKET and submission.side == "buy" and not rules.market_buys_by_quantity:
+            text = "a market buy names what is spent here, not the quantity; use a limit order"
+            raise NotSent("ORDER_TYPE_NOT_SUPPORTED", text, refused=True)
         triggered = submission.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
         priced = submission.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
         if triggered != (submission.trigger_price is not None) or priced != (submission.price is not None):
@@ -170,8 +180,8 @@ class CcxtExchange:
         order_id, params = ref.venue_order_id, dict[str, str]()
         if order_id is None and self._rules.cancel_key is not None:
             order_id, params = self._rules.empty_id, {self._rules.cancel_key: ref.client_order_id}
-        elif order_id is None and self._rules.client_id_prefix:
-            order_id = self._rules.client_id_prefix + ref.client_order_id
+        elif order_id is None and self._rules.client_ids.prefix:
+            order_id = self._rules.client_ids.prefix + ref.client_order_id
         elif order_id is None:
             report = await self.fetch_order(ref)
             if report is None:
@@ -199,7 +209,7 @@ class CcxtExchange:
         report = None
         if self._rules.lookup_key is not None:
             params = {self._rules.lookup_key: ref.client_order_id, **self._rules.lookup_extra}
-            report = await self._find(ref, self._rules.empty_id, params)
+            report = await self._find(ref, "", params)
         if report is None and (self._rules.lookup_key is None or self._rules.validity_window_ms is None):
             report = await self._search(ref)
         return report
@@ -348,6 +358,14 @@ class CcxtExchange:
     async def _known(self, symbol: str) -> None:
         if symbol not in await self._client.instruments():
             raise UnknownSymbol(f"the venue does not list {symbol}")
+
+
+def _shapes(submission: Submission) -> list[str]:
+    """Name the order's type and its conditions, as the venues' tables do."""
+    shapes = [str(submission.order_type)]
+    if submission.time_in_force != TimeInForce.GTC:
+        shapes.append(str(submission.time_in_force))
+    return [*shapes, "post-only"] if submission.post_only else shapes
 
 
 def _refused(refusal: NotSent) -> SubmitOutcome:

@@ -178,7 +178,7 @@ def _report(order: Mapping[str, Any], *, status: VenueOrderStatus, symbol: str, 
 def client_order_id_of(order: Mapping[str, Any], rules: VenueRules) -> str | None:
     """Return our id as the venue gives it back."""
     client_order_id = order.get("clientOrderId")
-    return str(client_order_id).removeprefix(rules.client_id_prefix) if client_order_id else None
+    return str(client_order_id).removeprefix(rules.client_ids.prefix) if client_order_id else None
 
 
 def _cum_qty(order: Mapping[str, Any], raw: Mapping[str, Any], *, status: VenueOrderStatus,

@@ -15,7 +15,7 @@ from domain.ports import Credentials, Exchange
 from exchanges.ccxt_client import VenueClient
 from exchanges.ccxt_exchange import CcxtExchange
 from exchanges.ccxt_transport import VenueSessions, watched_class
-from exchanges.venue_rules import VenueRules, venue_rules
+from exchanges.venue_rules import VenueRules, listed_venues, venue_rules
 from exchanges.weight_budget import WeightBudget
 
 NOT_CONFIGURED: Final = "https://not-configured.invalid"
@@ -37,6 +37,7 @@ async def open_exchange(
     ccxt_config: Mapping[str, object],
     credentials: Credentials,
     time_fence_s: int | Literal["never"] | None = None,
+    allow_generic: bool = False,
     clock: Callable[[], datetime] = system_clock,
     paper: Callable[[Exchange], Exchange] | None = None,
 ) -> Exchange:
@@ -50,6 +51,8 @@ async def open_exchange(
         Merged into ccxt's constructor as it stands. If it names any of `urls.api`, then only those addresses are used.
     time_fence_s
         Seconds, 1 or more, instead of the venue's own time fence; `never`: it has none, a person decides.
+    allow_generic
+        Whether orders may go to a venue without a table of ours, in generic safety.
     paper
         Makes the paper exchange over the venue's public market data; needed in paper mode, which takes no keys.
 
@@ -58,9 +61,7 @@ async def open_exchange(
     ConfigurationError
         When the id is unknown, keys are missing or stand in `ccxt_config`, or the mode is not possible there.
     """
-    if exchange not in ccxt.exchanges:
-        near = ", ".join(difflib.get_close_matches(exchange, ccxt.exchanges, n=3)) or "none"
-        raise ConfigurationError(f"account {account!r}: exchange {exchange[:40]!r} is unknown; similar names: {near}")
+    check_venue(account, exchange, mode=mode, allow_generic=allow_generic, time_fence_s=time_fence_s)
     if mode is TradingMode.PAPER and paper is None:
         raise ConfigurationError(f"account {account!r}: paper mode needs a paper book")
     keys = Credentials() if mode is TradingMode.PAPER else credentials
@@ -76,6 +77,29 @@ async def open_exchange(
     client = VenueClient(api, sessions=sessions, rules=_effective(rules, api), clock=clock)
     opened = CcxtExchange(client, time_fence_s=time_fence_s)
     return paper(opened) if paper is not None and mode is TradingMode.PAPER else opened
+
+
+def check_venue(
+    account: str, exchange: str, *, mode: TradingMode, allow_generic: bool, time_fence_s: int | Literal["never"] | None
+) -> None:
+    """Raise `ConfigurationError` when orders of this account may not go where it says."""
+    if exchange not in ccxt.exchanges:
+        near = ", ".join(difflib.get_close_matches(exchange, ccxt.exchanges, n=3)) or "none"
+        raise ConfigurationError(f"account {account!r}: exchange {exchange[:40]!r} is unknown; similar names: {near}")
+    if mode is TradingMode.PAPER:
+        return
+    if exchange not in listed_venues() and not allow_generic:
+        raise ConfigurationError(
+            f"account {account!r}: {exchange} is none of the venues that were studied ({', '.join(listed_venues())})",
+            advice=f"Use mode paper, or set `allow_generic = true` under [accounts.{account}]: then it takes market "
+            "and limit orders only, and every order whose outcome is not known waits for a person.",
+        )
+    blind_spot = venue_rules(exchange).blind_spot
+    if isinstance(time_fence_s, int) and blind_spot:
+        raise ConfigurationError(
+            f"account {account!r}: time_fence_s cannot make 'not found' a proof at {exchange}: {blind_spot}",
+            advice="Leave time_fence_s out: a person decides on orders in doubt.",
+        )
 
 
 def _instance(

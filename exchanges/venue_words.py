@@ -65,3 +65,47 @@ def coinbase_words(document: object) -> Words:
     if not isinstance(said, Mapping) or not said.get("error"):
         return Words()
     return Words((str(said["error"]),), str(said.get("message", "")))
+
+
+def kucoin_words(document: object) -> Words:
+    """Read `{"code": "200004", "msg": "Balance insufficient!"}`."""
+    return _coded(document, success="200000")
+
+
+def bitget_words(document: object) -> Words:
+    """Read `{"code": "43012", "msg": "Insufficient balance"}`."""
+    return _coded(document, success="00000")
+
+
+def mexc_words(document: object) -> Words:
+    """Read `{"code": 30004, "msg": "..."}`; an order has no `code`."""
+    if isinstance(document, Mapping) and "orderId" in document:
+        return Words()
+    return _coded(document, success="200")
+
+
+def _coded(document: object, *, success: str) -> Words:
+    if not isinstance(document, Mapping) or str(document.get("code") or success) == success:
+        return Words()
+    return Words((str(document["code"]),), str(document.get("msg", "")))
+
+
+def gate_words(document: object) -> Words:
+    """Read `{"label": "BALANCE_NOT_ENOUGH", "message": "..."}`."""
+    if not isinstance(document, Mapping) or not document.get("label"):
+        return Words()
+    return Words((str(document["label"]),), str(document.get("message") or document.get("detail") or ""))
+
+
+def gemini_words(document: object) -> Words:
+    """Read `{"result": "error", "reason": "InsufficientFunds", "message": "..."}`."""
+    if not isinstance(document, Mapping) or document.get("result") != "error" or not document.get("reason"):
+        return Words()
+    return Words((str(document["reason"]),), str(document.get("message", "")))
+
+
+def htx_words(document: object) -> Words:
+    """Read `{"status": "error", "err-code": "order-value-min-error", "err-msg": "..."}`."""
+    if not isinstance(document, Mapping) or document.get("status") != "error" or not document.get("err-code"):
+        return Words()
+    return Words((str(document["err-code"]),), str(document.get("err-msg", "")))

@@ -1,23 +1,18 @@
-"""Opening an account: what is refused, where its requests can go, and what reaches the wire for each venue."""
+"""Opening an account: what is refused, and where its requests can go."""
 
-from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
-from decimal import Decimal
+from collections.abc import Mapping
 from typing import Any
 
-import ccxt
 import pytest
 from pydantic import SecretStr
 
 from domain.errors import ConfigurationError
 from domain.order import TradingMode
-from domain.ports import Credentials
-from domain.reports import Submission, SubmitVerdict
+from domain.ports import Credentials, Exchange
 from exchanges.ccxt_exchange import CcxtExchange
 from exchanges.opening import NOT_CONFIGURED, open_exchange
-from exchanges.venue_rules import listed_venues, venue_rules
+from exchanges.venue_rules import listed_venues
 
-CLIENT_ORDER_ID = "abcdef0123456789"
 KEYS = Credentials(
     api_key=SecretStr("account-key-1"),
     secret_key=SecretStr("c2VjcmV0"),
@@ -125,136 +120,46 @@ async def test_time_fence_is_claimed_only_where_the_venue_has_a_window(exchange:
     await made.close()
 
 
+async def opened_generic(**options: Any) -> Exchange:
+    return await open_exchange(
+        account="main", exchange="bitso", mode=TradingMode.LIVE, ccxt_config={}, credentials=KEYS, **options
+    )
+
+
+@pytest.mark.parametrize("mode", [TradingMode.LIVE, TradingMode.SANDBOX])
+async def test_venue_without_a_table_is_refused_until_the_account_allows_it(mode: TradingMode) -> None:
+    with pytest.raises(ConfigurationError, match="none of the venues that were studied") as refusal:
+        await open_exchange(account="main", exchange="bitso", mode=mode, ccxt_config={}, credentials=KEYS)
+    assert "allow_generic = true" in refusal.value.what_to_do
+    made = await opened_generic(allow_generic=True)
+    assert made.time_fence_s() is None
+    await made.close()
+
+
+async def test_venue_without_a_table_is_open_for_paper() -> None:
+    made = await open_exchange(
+        account="main",
+        exchange="bitso",
+        mode=TradingMode.PAPER,
+        ccxt_config={},
+        credentials=Credentials(),
+        paper=lambda market_data: market_data,
+    )
+    await made.close()
+
+
+@pytest.mark.parametrize("exchange", ["bitso", "gemini"])
+async def test_no_setting_makes_not_found_a_proof_where_look_ups_are_blind(exchange: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot make 'not found' a proof"):
+        await open_exchange(
+            account="main", exchange=exchange, mode=TradingMode.LIVE, ccxt_config={}, credentials=KEYS,
+            time_fence_s=90, allow_generic=True,
+        )  # fmt: skip
+
+
 async def test_account_can_set_its_own_time_fence() -> None:
     made = await open_exchange(
         account="main", exchange="kraken", mode=TradingMode.LIVE, ccxt_config={}, credentials=KEYS, time_fence_s=90
     )
     assert made.time_fence_s() == 90
     await made.close()
-
-
-# What reaches the wire. ccxt's classes are the real ones; only their last step, the network, is cut off.
-
-
-class _Dry:
-    """A venue with one symbol whose requests stop short of the network."""
-
-    def __init__(self, exchange: CcxtExchange) -> None:
-        self.exchange = exchange
-        self.sent: list[str] = []
-        api = exchange._api
-        market = api.safe_market_structure(
-            {
-                "id": "BTCUSDT", "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT", "baseId": "BTC",
-                "quoteId": "USDT", "type": "spot", "spot": True, "active": True, "contract": False,
-                "swap": False, "future": False, "option": False, "margin": False, "linear": None, "inverse": None,
-                "precision": {"amount": "0.00001", "price": "0.01"},
-                "limits": {"amount": {}, "price": {}, "cost": {}},
-                "info": {"orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT"]},
-            }
-        )  # fmt: skip
-        api.set_markets([market])
-        api.markets_loading = None
-        api.timeout_on_exit = 0
-        base: Any = type(api).__mro__[2]
-
-        async def dry_fetch(this: Any, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
-            if method == "GET":
-                return {"code": "200000", "result": {}, "data": [{"id": 1}] if api.id == "htx" else {}}
-            self.sent.append(f"{url} {body} {headers}")
-            raise ccxt.ExchangeNotAvailable("cut off")
-
-        self._base, self._real = base, base.fetch
-        base.fetch = dry_fetch
-
-    def restore(self) -> None:
-        self._base.fetch = self._real
-
-
-@pytest.fixture
-async def dry(request: pytest.FixtureRequest) -> AsyncIterator[_Dry]:
-    exchange = await opened(request.param)
-    wire = _Dry(exchange)
-    client = exchange._client
-    client._instruments = {"BTC/USDT": None}  # type: ignore[dict-item]  # only its presence is looked at
-    client._markets_due = float("inf")
-    exchange._api.has["fetchTime"] = False
-    yield wire
-    wire.restore()
-    await exchange.close()
-
-
-SHAPES: dict[str, dict[str, Any]] = {
-    "market": {"order_type": "market", "side": "sell"},
-    "limit": {"order_type": "limit", "price": Decimal("50000.25")},
-    "IOC": {"order_type": "limit", "price": Decimal("50000.25"), "time_in_force": "IOC"},
-    "FOK": {"order_type": "limit", "price": Decimal("50000.25"), "time_in_force": "FOK"},
-    "post-only": {"order_type": "limit", "price": Decimal("50000.25"), "post_only": True},
-    "stop": {"order_type": "stop", "side": "sell", "trigger_price": Decimal("49000.5")},
-    "stop-limit": {
-        "order_type": "stop-limit", "side": "sell", "price": Decimal("48999.5"), "trigger_price": Decimal("49000.5")
-    },
-}  # fmt: skip
-TAKING_ORDERS = [name for name in listed_venues() if venue_rules(name).takes_orders]
-
-
-def submission(**changes: Any) -> Submission:
-    plain_order: dict[str, Any] = {
-        "client_order_id": CLIENT_ORDER_ID,
-        "symbol": "BTC/USDT",
-        "side": "buy",
-        "quantity": Decimal("0.00125"),
-        "signed_at": datetime.now(UTC),
-    }
-    return Submission(**{**plain_order, **changes})
-
-
-async def _yes() -> bool:
-    return True
-
-
-@pytest.mark.parametrize("dry", TAKING_ORDERS, indirect=True)
-async def test_every_shape_is_carried_as_meant_or_refused_before_it_leaves(dry: _Dry) -> None:
-    rules = venue_rules(dry.exchange._api.id)
-    wires: dict[str, str] = {}
-    for name, shape in SHAPES.items():
-        dry.sent.clear()
-        outcome = await dry.exchange.submit(submission(**shape), last_look=_yes)
-        if name not in rules.shapes:
-            assert (outcome.verdict, dry.sent) == (SubmitVerdict.REFUSED, []), name
-            assert outcome.reason is not None and outcome.reason.code == "ORDER_TYPE_NOT_SUPPORTED"
-        elif not dry.sent:
-            # A market buy needs a price at some venues: ccxt says so by itself.
-            assert outcome.reason is not None and outcome.reason.code == "REFUSED_LOCALLY", (name, outcome)
-        else:
-            wires[name] = dry.sent[-1]
-            assert len(dry.sent) == 1, name
-    for name, wire in wires.items():
-        if dry.exchange._api.id != "gemini":  # its request travels in a header, base64; the gate has looked into it
-            assert CLIENT_ORDER_ID in wire and "0.00125" in wire, name
-            assert name not in ("stop", "stop-limit") or "49000.5" in wire, name
-        assert "stopLossPrice" not in wire and "postOnly=" not in wire, name
-    assert "limit" in wires
-    assert len({wire.split("signature")[0] for wire in wires.values()}) == len(wires)
-
-
-@pytest.mark.parametrize("dry", ["bitfinex"], indirect=True)
-async def test_venue_that_cannot_carry_our_id_takes_no_orders(dry: _Dry) -> None:
-    outcome = await dry.exchange.submit(submission(**SHAPES["limit"]), last_look=_yes)
-    assert (outcome.verdict, dry.sent) == (SubmitVerdict.REFUSED, [])
-
-
-@pytest.mark.parametrize("dry", ["binanceus"], indirect=True)
-@pytest.mark.parametrize(
-    "figures",
-    [
-        {"quantity": Decimal("0.001251234")},
-        {"quantity": Decimal("0.000001")},
-        {"price": Decimal("50000.255")},
-        {"price": Decimal("0.001")},
-    ],
-)
-async def test_figure_that_ccxt_would_round_is_refused_before_it_leaves(dry: _Dry, figures: dict[str, Any]) -> None:
-    outcome = await dry.exchange.submit(submission(**{**SHAPES["limit"], **figures}), last_look=_yes)
-    assert (outcome.verdict, dry.sent) == (SubmitVerdict.REFUSED, [])
-    assert outcome.reason is not None and outcome.reason.code == "FIGURE_NOT_CARRIED"
