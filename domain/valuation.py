@@ -211,13 +211,6 @@ def commission_value(fill: Fill, price_of_fee: Decimal | None) -> Decimal | None
     return to_scale(multiply(fill.commission, price)) if price is not None else None
 
 
-def third_asset(fill: Fill) -> str | None:
-    """Return the asset of a commission that the fill itself does not price; `None` when there is none."""
-    if not fill.commission or fill.commission_asset in (None, *fill.symbol.split("/")):
-        return None
-    return fill.commission_asset
-
-
 def equity_of(
     account: str,
     mode: TradingMode,

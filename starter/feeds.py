@@ -30,11 +30,7 @@ async def start_feed(client: Client, account: str) -> None:
     await client.start_workflow(
         FEED_WORKFLOW,
         FeedInput(account=account),
-        id=feed_workflow_id(account),
-        task_queue=ORDERS_QUEUE,
-        task_timeout=TASK_TIMEOUT,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        static_summary=f"follows all orders of {account} at its venue",
+        **account_options(feed_workflow_id(account), f"follows all orders of {account} at its venue"),
     )
 
 
@@ -64,14 +60,19 @@ async def keep_account_workflows(client: Client, accounts: Sequence[str]) -> Non
                 log.warning("account_workflows_not_kept", extra={"account": account, "text": str(error)})
 
 
-def _reconciler_options(account: str) -> dict[str, Any]:
+def account_options(workflow_id: str, summary: str) -> dict[str, Any]:
+    """Return the options with which a workflow of a whole account is started, unless it runs already."""
     return {
-        "id": reconciler_workflow_id(account),
+        "id": workflow_id,
         "task_queue": ORDERS_QUEUE,
         "task_timeout": TASK_TIMEOUT,
         "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
-        "static_summary": f"compares {account} with its venue",
+        "static_summary": summary,
     }
+
+
+def _reconciler_options(account: str) -> dict[str, Any]:
+    return account_options(reconciler_workflow_id(account), f"compares {account} with its venue")
 
 
 async def _start_reconciler(client: Client, account: str, **signal: Any) -> None:

@@ -11,12 +11,12 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from domain.errors import ExecutionError
-from domain.identifiers import ORDERS_QUEUE, sweep_workflow_id
+from domain.identifiers import sweep_workflow_id
 from domain.kill import Engaged, SweepStore
 from domain.order import OrderRequest
+from starter.feeds import account_options
 from starter.order_start import start_options
 from workflows.messages import ORDER_WORKFLOW, SWEEP_WORKFLOW, OrderInput, SweepInput
-from workflows.policies import TASK_TIMEOUT
 
 WATCH_INTERVAL_S: Final = 0.5
 """Every worker looks this often whether a switch asks for something; one small query."""
@@ -36,12 +36,7 @@ async def start_sweep(client: Client, account: str) -> None:
     await client.start_workflow(
         SWEEP_WORKFLOW,
         SweepInput(account=account),
-        id=sweep_workflow_id(account),
-        task_queue=ORDERS_QUEUE,
-        task_timeout=TASK_TIMEOUT,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-        static_summary=f"cancels what the kill switch cancels in {account}",
+        **account_options(sweep_workflow_id(account), f"cancels what the kill switch cancels in {account}"),
     )
 
 

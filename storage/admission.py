@@ -80,7 +80,7 @@ async def ask(
     outside: tuple[Finding, ...] = (),
 ) -> Asked | Order:
     """Ask the gate. Nothing is recorded and nothing reserved. An order that is recorded is returned as it stands."""
-    recorded, exposure, limit_set = await _look(connection, request, terms)
+    recorded, exposure, limit_set = await look(connection, request, terms)
     if recorded is not None:
         return recorded
     order = request.new_order(exchange=terms.exchange, mode=terms.mode)
@@ -112,7 +112,7 @@ async def admit(
     """Decide and record; see `domain.ports.OrderStore.admit`."""
     asked = await ask(connection, request, validated, terms=terms, now=now, outside=outside)
     if isinstance(asked, Order):
-        return _as_recorded(asked)
+        return as_recorded(asked)
     order, decision = asked.order, asked.decision
     if decision.answer is Answer.UNAVAILABLE:
         return Admission(answer=decision.answer, order=order, reason=decision.reason)
@@ -120,12 +120,12 @@ async def admit(
     decided = order.apply(event)
     if decision.reservation is None:
         if not await order_rows.add(connection, decided):
-            return _as_recorded(await _outpaced_by(connection, request))
+            return as_recorded(await _outpaced_by(connection, request))
         await order_rows.append(connection, decided, event, evidence=evidence(decision))
     else:
         entered = await _enter(connection, decided, event, decision.reservation, asked, validated, now)
         if not entered.added:
-            return _as_recorded(await _outpaced_by(connection, request))
+            return as_recorded(await _outpaced_by(connection, request))
         if not entered.taken:
             # Another order took the balance after we looked; both figures are told as they are now.
             left = await holdings.available(connection, request.account, decision.reservation.asset)
@@ -179,7 +179,7 @@ async def deny(
     connection: AsyncConnection, request: OrderRequest, reason: Reason, *, terms: AccountTerms, now: datetime
 ) -> Order:
     """Record an order that is denied; one that is recorded already is returned as it stands."""
-    recorded, _, _ = await _look(connection, request, terms)
+    recorded, _, _ = await look(connection, request, terms)
     if recorded is not None:
         return recorded
     event = OrderEvent(event_type=OrderEventType.DENIED, ts_event=now, reason=reason)
@@ -220,14 +220,16 @@ def _decided(decision: Decision, validated: Validated, request: OrderRequest, no
     )
 
 
-def _as_recorded(order: Order) -> Admission:
+def as_recorded(order: Order) -> Admission:
+    """Answer with what was decided of an order before."""
     answer = {OrderStatus.DENIED: Answer.DENY, OrderStatus.HELD: Answer.HOLD}.get(order.status, Answer.ALLOW)
     return Admission(answer=answer, order=order, reason=order.reason if answer is not Answer.ALLOW else None)
 
 
-async def _look(
+async def look(
     connection: AsyncConnection, request: OrderRequest, terms: AccountTerms
 ) -> tuple[Order | None, Exposure, LimitSet]:
+    """Return the order if it is on record, what the ledger knows of its account, and the limits that hold."""
     base_asset, quote_asset = request.ticket.symbol.split("/")
     asset = quote_asset if request.ticket.side is OrderSide.BUY else base_asset
     scopes = list(scopes_of(request))
@@ -243,7 +245,7 @@ async def _look(
         available=max(row.available or holdings.ZERO, holdings.ZERO) if row.known_at is not None else None,
     )
     order = Order.model_validate_json(row.document) if row.document is not None else None
-    recorded = _same(order, request) if order is not None else None
+    recorded = same_ticket(order, request) if order is not None else None
     return recorded, exposure, limit_sets.parsed(row.limits)
 
 
@@ -254,7 +256,7 @@ async def _outpaced_by(connection: AsyncConnection, request: OrderRequest) -> Or
     """
     order = await order_rows.find(connection, request.account, request.order_id)
     if order is not None:
-        return _same(order, request)
+        return same_ticket(order, request)
     query = select(orders.c.order_id).where(
         orders.c.account == request.account, orders.c.idempotency_key == request.idempotency_key
     )
@@ -262,7 +264,8 @@ async def _outpaced_by(connection: AsyncConnection, request: OrderRequest) -> Or
     raise IdempotencyConflict(f"the key was used for order {other}", numbers={"order_id": other})
 
 
-def _same(order: Order, request: OrderRequest) -> Order:
+def same_ticket(order: Order, request: OrderRequest) -> Order:
+    """Return the order on record. Raises `IdempotencyConflict` when it is another ticket's."""
     if order.ticket.fingerprint() != request.ticket.fingerprint():
         raise IdempotencyConflict(
             f"the key was used for order {order.order_id}, with another ticket", numbers={"order_id": order.order_id}

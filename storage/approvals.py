@@ -219,7 +219,7 @@ async def _pass_gate(
     held = await exposures.counted(connection, order)
     seen = gate.without(seen, order, working=held.quantity, notional=held.notional)
     await connection.execute(_GIVE_BACK, {"account": order.account, "order_id": order.order_id})
-    _, exposure, _ = await admission._look(connection, request, terms)
+    _, exposure, _ = await admission.look(connection, request, terms)
     exposure = seen.onto(exposure)
     decision = check(order.ticket, validated, exposure=exposure, now=seen.now or now, held=True, outside=outside)
     if decision.reservation is not None:

@@ -32,7 +32,7 @@ from domain.kill import (
     LiftAsked,
     Switch,
 )
-from domain.limits import ScopeKind, scope_name, scopes_of
+from domain.limits import scopes_of
 from domain.order import Order
 from domain.trips import Trip
 from storage.database import in_transaction
@@ -79,11 +79,6 @@ _IN_FLIGHT = text(
 )
 """Requests that have passed their last look, and whose sender has not said what came of it: what others say of them
 is no word of the sender's. The time looks back far enough for clocks that differ."""
-
-
-def account_scope(account: str) -> str:
-    """Name the scope of one account."""
-    return scope_name(ScopeKind.ACCOUNT, account)
 
 
 def reason_of(

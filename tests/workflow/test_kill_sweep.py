@@ -13,6 +13,7 @@ from activities.calls import Swept
 from domain.identifiers import sweep_workflow_id
 from domain.kill import KillEventKind, Switch
 from domain.lifecycle import OrderStatus
+from domain.limits import ScopeKind, scope_name
 from domain.order import OrderType
 from starter.kill import keep_sweeping, start_sweep
 from storage import kill_switch
@@ -25,7 +26,7 @@ from workflows.kill_sweep import AccountSweepWorkflow
 
 async def engage(desk: Desk, engine: AsyncEngine, **options: bool) -> Switch:
     """Pull the switch of the desk's account."""
-    scope = kill_switch.account_scope(desk.account)
+    scope = scope_name(ScopeKind.ACCOUNT, desk.account)
     return (await kill_switch.engage(engine, scope, reason="drill", by="ann", **options)).switch
 
 

@@ -62,7 +62,7 @@ class MemoryOrderStore(MemoryComparison):
         book = self.book(request.account)
         row = book.orders.get(request.order_id)
         if row is not None:
-            return admission._as_recorded(admission._same(row.order, request))
+            return admission.as_recorded(admission.same_ticket(row.order, request))
         ticket = request.ticket
         base_asset, quote_asset = ticket.symbol.split("/")
         asset = quote_asset if ticket.side is OrderSide.BUY else base_asset
@@ -94,7 +94,7 @@ class MemoryOrderStore(MemoryComparison):
         book = self.book(request.account)
         row = book.orders.get(request.order_id)
         if row is not None:
-            return admission._same(row.order, request)
+            return admission.same_ticket(row.order, request)
         self._claim_key(book, request)
         event = OrderEvent(event_type=OrderEventType.DENIED, ts_event=now, reason=reason)
         denied = request.new_order(exchange=terms.exchange, mode=terms.mode).apply(event)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.errors import IdempotencyConflict
 from domain.instrument import NormalTicket, deny, normalize
 from domain.lifecycle import OrderEventType, OrderStatus
+from domain.limits import ScopeKind, scope_name
 from domain.numbers import plain
 from domain.order import OrderSide, OrderType
 from domain.reports import Balance
@@ -125,17 +126,17 @@ async def test_asset_that_the_venue_did_not_list_counts_as_zero(life: Life) -> N
 
 async def test_kill_switch_denies_until_it_is_lifted(life: Life, engine: AsyncEngine) -> None:
     await life.fund(USDT="1000")
-    await kill_switch.engage(engine, kill_switch.account_scope(ACCOUNT), reason="drill")
+    await kill_switch.engage(engine, scope_name(ScopeKind.ACCOUNT, ACCOUNT), reason="drill")
     denied = await life.admit(make_request("first"))
     assert denied.reason is not None
     assert denied.reason.code == "KILL_SWITCH_ON"
-    await kill_switch.lift(engine, kill_switch.account_scope(ACCOUNT))
+    await kill_switch.lift(engine, scope_name(ScopeKind.ACCOUNT, ACCOUNT))
     assert (await life.admit(make_request("second"))).answer is Answer.ALLOW
 
 
 async def test_kill_switch_of_another_account_does_not_matter(life: Life, engine: AsyncEngine) -> None:
     await life.fund(USDT="1000")
-    await kill_switch.engage(engine, kill_switch.account_scope("other"), reason="drill")
+    await kill_switch.engage(engine, scope_name(ScopeKind.ACCOUNT, "other"), reason="drill")
     assert (await life.admit(make_request())).answer is Answer.ALLOW
 
 

@@ -14,7 +14,7 @@ from domain.errors import OrderClosed, StoreUnavailable
 from domain.identifiers import derive_client_order_id
 from domain.instrument import deny
 from domain.lifecycle import OrderEventType, OrderStatus
-from domain.limits import FIRM
+from domain.limits import FIRM, ScopeKind, scope_name
 from domain.ports import Attempt
 from domain.protocol import AttemptState, may_leave
 from domain.reports import SubmitOutcome, SubmitVerdict
@@ -126,7 +126,7 @@ async def test_last_look_fails_from_the_deadline_on(life: Life, store: SqlOrderS
     assert await store.pass_last_look(attempt, now=NOW + timedelta(seconds=4))
 
 
-@pytest.mark.parametrize("scope", [FIRM, kill_switch.account_scope(ACCOUNT)])
+@pytest.mark.parametrize("scope", [FIRM, scope_name(ScopeKind.ACCOUNT, ACCOUNT)])
 async def test_last_look_fails_while_the_kill_switch_is_on(life: Life, engine: AsyncEngine, scope: str) -> None:
     attempt = await opened(life)
     await kill_switch.engage(engine, scope, reason="drill")

@@ -13,7 +13,6 @@ from domain.valuation import (
     commission_value,
     conversions,
     equity_of,
-    third_asset,
     to_ask,
 )
 from tests.factories import NOW, make_fill
@@ -83,7 +82,6 @@ def test_a_fee_is_worth_what_its_trade_says_or_the_market_of_its_time(
     fill = make_fill(commission=amount, commission_asset=asset)
     price = Decimal(price_of_fee) if price_of_fee is not None else None
     assert commission_value(fill, price) == (Decimal(value) if value is not None else None)
-    assert (third_asset(fill) == "BNB") == (asset == "BNB" and commission != "0")
 
 
 def test_a_way_to_convert_is_listed_in_full_or_not_asked_for() -> None:
