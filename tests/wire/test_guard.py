@@ -142,3 +142,18 @@ def test_generic_request_that_lost_something_does_not_pass(body: str, code: str)
     with pytest.raises(NotSent) as refusal:
         WireCheck(GENERIC_ORDER, GENERIC)("https://venue.invalid/order", {}, body)
     assert (refusal.value.code, refusal.value.refused) == (code, True)
+
+
+@pytest.mark.parametrize("exchange", ["bitso", "bitvavo", "bingx", "lbank", "phemex", "poloniex", "whitebit", "woo"])
+@pytest.mark.parametrize("name", ["limit buy", "market sell", "limit IOC buy", "stop-limit sell"])
+async def test_what_leaves_for_a_venue_without_a_table_carries_our_id(exchange: str, name: str) -> None:
+    async with wire_of(exchange) as wire:
+        outcome = await wire.order(**ORDERS[name])
+        left = [request for request in wire.requests if request[0] != "GET"]
+        assert len(left) <= 1
+        if name in ("limit IOC buy", "stop-limit sell"):
+            assert refused_unsent(wire, outcome) == "ORDER_TYPE_NOT_SUPPORTED"
+        for _, url, headers, body in left:
+            values = [value for held in fields_of(url, headers, body).values() for value in held]
+            assert any(CLIENT_ORDER_ID in value for value in values)
+            assert any(value.lstrip("-").startswith("0.00125") for value in values)
