@@ -19,6 +19,7 @@ from domain.order import TradingMode
 from domain.ports import Credentials
 from domain.reports import SubmitOutcome
 from exchanges.ccxt_exchange import CcxtExchange
+from exchanges.ccxt_mapping import instruments_from
 from exchanges.opening import open_exchange
 from exchanges.venue_rules import listed_venues
 from tests.wire.cases import BY_OUR_ID, BY_VENUE_ID, ORDERS, SYMBOL, submission
@@ -98,7 +99,7 @@ async def wire_of(variant: str) -> AsyncIterator[Wire]:
     assert isinstance(opened, CcxtExchange)
     api, client, wire = opened._api, opened._client, Wire(opened)
     api.set_markets([api.safe_market_structure(_market(name))])
-    client._instruments = {SYMBOL: None}  # type: ignore[dict-item]  # only its presence is looked at
+    client._instruments = instruments_from(api.markets, tick_sizes=True, rules=client.rules)
     client._markets_due = float("inf")
     api.has["fetchTime"] = False
     api.enableRateLimit = False

@@ -10,7 +10,7 @@ from exchanges.ccxt_transport import NotSent
 from exchanges.venue_rules import GENERIC, listed_venues, venue_rules
 from exchanges.wire_guard import WireCheck, fields_of
 from tests.wire.capture import Wire, wire_of
-from tests.wire.cases import CLIENT_ORDER_ID, ORDERS, submission
+from tests.wire.cases import CLIENT_ORDER_ID, ORDERS, SYMBOL, submission
 
 TAKING_ORDERS = [name for name in listed_venues() if venue_rules(name).takes_orders]
 LOSSES = {
@@ -93,6 +93,16 @@ async def test_figure_that_ccxt_would_round_is_refused_before_it_leaves(figures:
 
 async def _yes() -> bool:
     return True
+
+
+async def test_order_type_that_the_symbol_lacks_is_refused_before_it_leaves() -> None:
+    async with wire_of("binanceus") as wire:
+        instrument = wire.exchange._client._instruments[SYMBOL]  # type: ignore[index]  # it is set
+        wire.exchange._client._instruments = {SYMBOL: instrument.model_copy(update={"lacks": ("post-only", "stop")})}
+        for name in ("stop sell", "limit post-only buy"):
+            assert refused_unsent(wire, await wire.order(**ORDERS[name])) == "ORDER_TYPE_NOT_SUPPORTED"
+        await wire.order(**ORDERS["stop-limit sell"])
+        assert len(wire.requests) == 1
 
 
 async def test_id_that_the_venue_does_not_take_is_refused_before_it_leaves() -> None:
