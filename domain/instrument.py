@@ -25,6 +25,8 @@ class Instrument(Frozen):
     maker_rate: Amount | None = None
     taker_rate: Amount | None = None
     active: bool = True
+    lacks: tuple[str, ...] = ()
+    """Order types and conditions (`stop`, `post-only`, …) that the venue takes, but not for this symbol."""
 
 
 class NormalTicket(Frozen):

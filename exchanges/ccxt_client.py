@@ -154,7 +154,9 @@ class VenueClient:
                 raise
             self._markets_due = time.monotonic() + MARKETS_RETRY_S
             return
-        self._instruments = instruments_from(markets, tick_sizes=self.api.precisionMode == ccxt.TICK_SIZE)
+        self._instruments = instruments_from(
+            markets, tick_sizes=self.api.precisionMode == ccxt.TICK_SIZE, rules=self.rules
+        )
         self._markets_due = time.monotonic() + MARKETS_FRESH_S
 
     async def know_clock(self) -> None:

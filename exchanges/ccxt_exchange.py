@@ -118,6 +118,10 @@ class CcxtExchange:
         instruments = await self._client.instruments()
         if submission.symbol not in instruments:
             raise NotSent("SYMBOL_UNKNOWN", f"the venue does not list {submission.symbol}", refused=True)
+        for word in _shapes(submission):
+            if word in instruments[submission.symbol].lacks:
+                text = f"the venue takes no {word} orders for {submission.symbol}"
+                raise NotSent("ORDER_TYPE_NOT_SUPPORTED", text, refused=True)
         await self._client.know_clock()
         self._refuse_rounding(submission)
         return partial(

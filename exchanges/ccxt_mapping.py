@@ -61,7 +61,7 @@ def in_milliseconds(when: datetime) -> int:
 # Markets.
 
 
-def instruments_from(markets: Mapping[str, Any], *, tick_sizes: bool) -> dict[str, Instrument]:
+def instruments_from(markets: Mapping[str, Any], *, tick_sizes: bool, rules: VenueRules) -> dict[str, Instrument]:
     """Return the spot symbols that can be traded by our rules, by unified symbol.
 
     Parameters
@@ -74,13 +74,13 @@ def instruments_from(markets: Mapping[str, Any], *, tick_sizes: bool) -> dict[st
         if market.get("spot") is not True:
             continue
         try:
-            instruments[symbol] = _instrument(_SYMBOL.validate_python(symbol), market, tick_sizes)
+            instruments[symbol] = _instrument(_SYMBOL.validate_python(symbol), market, tick_sizes, rules)
         except (ValidationError, VenueUnavailable):
             continue  # its name or its steps do not fit our grammar: it is not offered
     return instruments
 
 
-def _instrument(symbol: str, market: Mapping[str, Any], tick_sizes: bool) -> Instrument:
+def _instrument(symbol: str, market: Mapping[str, Any], tick_sizes: bool, rules: VenueRules) -> Instrument:
     precision, limits = market["precision"], market["limits"]
     amount, price, cost = (limits.get(name) or {} for name in ("amount", "price", "cost"))
     return Instrument(
@@ -98,7 +98,16 @@ def _instrument(symbol: str, market: Mapping[str, Any], tick_sizes: bool) -> Ins
         maker_rate=_rate(market.get("maker")),
         taker_rate=_rate(market.get("taker")),
         active=market.get("active") is not False,
+        lacks=_lacks(market, rules),
     )
+
+
+def _lacks(market: Mapping[str, Any], rules: VenueRules) -> tuple[str, ...]:
+    """Name what the market does not list of what the venue takes; nothing where it has no such list."""
+    listed = (market.get("info") or {}).get(rules.market_types_key) if rules.market_types_key else None
+    if not isinstance(listed, list):
+        return ()
+    return tuple(sorted(shape for shape, word in rules.market_types.items() if word not in listed))
 
 
 def _limit(value: object) -> Decimal | None:

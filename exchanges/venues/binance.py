@@ -39,6 +39,14 @@ BINANCE: Final = VenueRules(
         "stop": {"type": "STOP_LOSS", "quantity": "{quantity}", "stopPrice": "{trigger}", "price": None},
         "stop-limit": {"type": "STOP_LOSS_LIMIT", **_PRICED, "stopPrice": "{trigger}", "timeInForce": "GTC"},
     },
+    market_types_key="orderTypes",  # few symbols take a stop without a limit price
+    market_types={
+        "market": "MARKET",
+        "limit": "LIMIT",
+        "post-only": "LIMIT_MAKER",
+        "stop": "STOP_LOSS",
+        "stop-limit": "STOP_LOSS_LIMIT",
+    },
     has_sandbox=True,
     sandbox_note="testnet.binance.vision",
     client_ids=ClientIds(

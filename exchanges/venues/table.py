@@ -69,6 +69,10 @@ class VenueRules:
     """Every shape that ccxt carries to this venue as it is meant, and how it looks then. Nothing else is sent."""
     send: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Parameters for ccxt by shape, where its unified ones do not reach the venue."""
+    market_types_key: str = ""
+    """Field of a raw market that lists the order types which its symbol takes; empty: all that the venue does."""
+    market_types: Mapping[str, str] = field(default_factory=dict)
+    """The words of that list by shape."""
     trigger_key: str = "stopLossPrice"
     """The parameter by which ccxt makes a stop of an order."""
     market_buys_by_quantity: bool = True

@@ -244,7 +244,7 @@ def market(**changes: Any) -> dict[str, Any]:
 
 
 def test_instrument_holds_the_venues_steps_and_limits() -> None:
-    instrument = instruments_from({SYMBOL: market()}, tick_sizes=True)[SYMBOL]
+    instrument = instruments_from({SYMBOL: market()}, tick_sizes=True, rules=BINANCE)[SYMBOL]
     assert (instrument.tick_size, instrument.step_size) == (Decimal("0.01"), Decimal("0.00001"))
     assert (instrument.min_quantity, instrument.max_quantity) == (Decimal("0.00001"), Decimal(9000))
     assert (instrument.min_price, instrument.min_notional, instrument.max_notional) == (None, Decimal(5), None)
@@ -253,19 +253,26 @@ def test_instrument_holds_the_venues_steps_and_limits() -> None:
 
 @pytest.mark.parametrize("symbol", ["BTC/USDT:USDT", "btc/usdt", "BTC", "ДА/USDT", "A" * 21 + "/USDT"])
 def test_symbol_outside_our_grammar_is_not_offered(symbol: str) -> None:
-    assert instruments_from({symbol: market()}, tick_sizes=True) == {}
+    assert instruments_from({symbol: market()}, tick_sizes=True, rules=BINANCE) == {}
 
 
 def test_market_that_is_not_spot_is_not_offered() -> None:
-    assert instruments_from({SYMBOL: market(spot=False)}, tick_sizes=True) == {}
+    assert instruments_from({SYMBOL: market(spot=False)}, tick_sizes=True, rules=BINANCE) == {}
 
 
 def test_halted_market_is_offered_as_inactive() -> None:
-    assert instruments_from({SYMBOL: market(active=False)}, tick_sizes=True)[SYMBOL].active is False
+    assert instruments_from({SYMBOL: market(active=False)}, tick_sizes=True, rules=BINANCE)[SYMBOL].active is False
 
 
 def test_rebate_rate_counts_as_zero_so_that_enough_is_held_back() -> None:
-    assert instruments_from({SYMBOL: market(maker=-0.0001)}, tick_sizes=True)[SYMBOL].maker_rate == 0
+    assert instruments_from({SYMBOL: market(maker=-0.0001)}, tick_sizes=True, rules=BINANCE)[SYMBOL].maker_rate == 0
+
+
+def test_order_types_that_the_market_does_not_list_are_lacking() -> None:
+    listed = {"orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"]}
+    assert instruments_from({SYMBOL: market(info=listed)}, tick_sizes=True, rules=BINANCE)[SYMBOL].lacks == ("stop",)
+    assert instruments_from({SYMBOL: market(info=listed)}, tick_sizes=True, rules=UNLISTED)[SYMBOL].lacks == ()
+    assert instruments_from({SYMBOL: market(info={})}, tick_sizes=True, rules=BINANCE)[SYMBOL].lacks == ()
 
 
 def test_balances_leave_out_assets_of_zero_and_complete_what_is_missing() -> None:

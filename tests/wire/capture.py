@@ -19,6 +19,7 @@ from domain.order import TradingMode
 from domain.ports import Credentials
 from domain.reports import SubmitOutcome
 from exchanges.ccxt_exchange import CcxtExchange
+from exchanges.ccxt_mapping import instruments_from
 from exchanges.opening import open_exchange
 from exchanges.venue_rules import listed_venues
 from tests.wire.cases import BY_OUR_ID, BY_VENUE_ID, ORDERS, SYMBOL, submission
@@ -85,15 +86,20 @@ def _no_network(exchange: CcxtExchange, wire: Wire) -> Iterator[None]:
 
 @asynccontextmanager
 async def wire_of(variant: str) -> AsyncIterator[Wire]:
-    """Open the account and catch its requests."""
-    name, options = VARIANTS[variant]
+    """Open the account, of a variant or of a ccxt id without a table, and catch its requests."""
+    name, options = VARIANTS.get(variant, (variant, {}))
     opened = await open_exchange(
-        account="main", exchange=name, mode=TradingMode.LIVE, ccxt_config={"options": options}, credentials=KEYS
+        account="main",
+        exchange=name,
+        mode=TradingMode.LIVE,
+        ccxt_config={"options": options},
+        credentials=KEYS,
+        allow_generic=True,
     )
     assert isinstance(opened, CcxtExchange)
     api, client, wire = opened._api, opened._client, Wire(opened)
     api.set_markets([api.safe_market_structure(_market(name))])
-    client._instruments = {SYMBOL: None}  # type: ignore[dict-item]  # only its presence is looked at
+    client._instruments = instruments_from(api.markets, tick_sizes=True, rules=client.rules)
     client._markets_due = float("inf")
     api.has["fetchTime"] = False
     api.enableRateLimit = False
@@ -107,7 +113,7 @@ def _market(exchange: str) -> dict[str, Any]:
         "symbol": SYMBOL, "base": "BTC", "quote": "USDT", "baseId": "BTC", "quoteId": "USDT", "type": "spot",
         "spot": True, "active": True, "contract": False, "swap": False, "future": False, "option": False,
         "margin": False, "linear": None, "inverse": None, "precision": {"amount": "0.00001", "price": "0.01"},
-        "limits": {"amount": {}, "price": {}, "cost": {}}, "info": {}, **MARKETS[exchange],
+        "limits": {"amount": {}, "price": {}, "cost": {}}, "info": {}, "id": "BTCUSDT", **MARKETS.get(exchange, {}),
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from exchanges.ccxt_transport import NotSent
 from exchanges.venue_rules import GENERIC, listed_venues, venue_rules
 from exchanges.wire_guard import WireCheck, fields_of
 from tests.wire.capture import Wire, wire_of
-from tests.wire.cases import CLIENT_ORDER_ID, ORDERS, submission
+from tests.wire.cases import CLIENT_ORDER_ID, ORDERS, SYMBOL, submission
 
 TAKING_ORDERS = [name for name in listed_venues() if venue_rules(name).takes_orders]
 LOSSES = {
@@ -95,6 +95,16 @@ async def _yes() -> bool:
     return True
 
 
+async def test_order_type_that_the_symbol_lacks_is_refused_before_it_leaves() -> None:
+    async with wire_of("binanceus") as wire:
+        instrument = wire.exchange._client._instruments[SYMBOL]  # type: ignore[index]  # it is set
+        wire.exchange._client._instruments = {SYMBOL: instrument.model_copy(update={"lacks": ("post-only", "stop")})}
+        for name in ("stop sell", "limit post-only buy"):
+            assert refused_unsent(wire, await wire.order(**ORDERS[name])) == "ORDER_TYPE_NOT_SUPPORTED"
+        await wire.order(**ORDERS["stop-limit sell"])
+        assert len(wire.requests) == 1
+
+
 async def test_id_that_the_venue_does_not_take_is_refused_before_it_leaves() -> None:
     async with wire_of("kraken") as wire:
         order = submission("a" * 19, **ORDERS["limit buy"])
@@ -142,3 +152,18 @@ def test_generic_request_that_lost_something_does_not_pass(body: str, code: str)
     with pytest.raises(NotSent) as refusal:
         WireCheck(GENERIC_ORDER, GENERIC)("https://venue.invalid/order", {}, body)
     assert (refusal.value.code, refusal.value.refused) == (code, True)
+
+
+@pytest.mark.parametrize("exchange", ["bitso", "bitvavo", "bingx", "lbank", "phemex", "poloniex", "whitebit", "woo"])
+@pytest.mark.parametrize("name", ["limit buy", "market sell", "limit IOC buy", "stop-limit sell"])
+async def test_what_leaves_for_a_venue_without_a_table_carries_our_id(exchange: str, name: str) -> None:
+    async with wire_of(exchange) as wire:
+        outcome = await wire.order(**ORDERS[name])
+        left = [request for request in wire.requests if request[0] != "GET"]
+        assert len(left) <= 1
+        if name in ("limit IOC buy", "stop-limit sell"):
+            assert refused_unsent(wire, outcome) == "ORDER_TYPE_NOT_SUPPORTED"
+        for _, url, headers, body in left:
+            values = [value for held in fields_of(url, headers, body).values() for value in held]
+            assert any(CLIENT_ORDER_ID in value for value in values)
+            assert any(value.lstrip("-").startswith("0.00125") for value in values)
