@@ -1,7 +1,7 @@
 """Kraken's face of the venue: routes, what they cost, and the frame of every answer."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any

@@ -105,7 +105,7 @@ def expiry_ms(arguments: dict[str, str], now_ms: int) -> int:
         raise invalid("expiretm")
     at_ms = now_ms + int(written[1:]) * 1000 if written.startswith("+") else int(written) * 1000
     asked = arguments.get("timeinforce") == "GTD"
-    if asked != (written != "0") or asked and at_ms < now_ms + EXPIRY_MIN_S * 1000:
+    if asked != (written != "0") or (asked and at_ms < now_ms + EXPIRY_MIN_S * 1000):
         raise invalid("expiretm")
     return at_ms if asked else 0
 
