@@ -47,6 +47,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--order-limit", type=int, default=1_000_000, help="with Kraken the order counter's limit, there 60"
     )
+    parser.add_argument("--nonce-window-ms", type=int, default=0, help="with Kraken the key's setting of this name")
     parser.add_argument("--maker-rate", type=Decimal, default=MAKER_RATE, help="commission as a share")
     parser.add_argument("--taker-rate", type=Decimal, default=TAKER_RATE, help="commission as a share")
     parser.add_argument("--parent-pid", type=int, help="end when this process has gone")
@@ -68,6 +69,7 @@ async def _run(arguments: argparse.Namespace) -> None:
         slices=arguments.slices,
         weight_limit=arguments.weight_limit,
         order_limit=arguments.order_limit,
+        nonce_window_ms=arguments.nonce_window_ms,
         maker_rate=arguments.maker_rate,
         taker_rate=arguments.taker_rate,
     )

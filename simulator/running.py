@@ -60,6 +60,8 @@ class Configuration:
     """Request weight per minute; Kraken: the call counter's limit."""
     order_limit: int = 1_000_000
     """Kraken: limit of the counter of orders and cancels."""
+    nonce_window_ms: int = 0
+    """Kraken: the key's own setting; several processes that share the key need some seconds."""
     maker_rate: Decimal = MAKER_RATE
     taker_rate: Decimal = TAKER_RATE
 
@@ -120,6 +122,7 @@ def _face(venue: Venue, configuration: Configuration) -> web.Application:
         venue.clock_ms,
         call_limit=configuration.weight_limit,
         order_limit=configuration.order_limit,
+        nonce_window_ms=configuration.nonce_window_ms,
     )
     return kraken_app.build(venue, gate)
 

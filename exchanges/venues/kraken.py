@@ -13,7 +13,7 @@ KRAKEN: Final = VenueRules(
         "rollingWindowSize": 45_000.0,
     },
     wire={
-        EVERY: {"cl_ord_id": "{id}", "type": "{side}", "volume": "{quantity}"},
+        EVERY: {"cl_ord_id": "{id}", "type": "{side}", "volume": "{quantity}", "deadline": "*"},
         "market": {"ordertype": "market", "price": None},
         "limit": {"ordertype": "limit", "price": "{price}", "timeinforce": None, "oflags": None},
         "IOC": {"timeinforce": "IOC"},

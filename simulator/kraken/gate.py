@@ -14,6 +14,7 @@ DECAY_PER_S = 0.33
 ORDER_DECAY_PER_S = 1.0
 CANCEL_COSTS = ((5, 8), (10, 6), (15, 5), (45, 4), (90, 2), (300, 1))
 """What a cancel adds to the orders' counter, by the order's age in seconds: the younger, the more."""
+NONCES_KEPT = 10_000
 LOCK_AFTER = 10
 LOCK_MS = 900_000
 """Refused calls one after the other that lock the key for a quarter of an hour."""
@@ -47,18 +48,29 @@ class KrakenGate:
     ----------
     secret_key
         As Kraken gives it: base64.
+    nonce_window_ms
+        By how much a nonce may be below the greatest one if it was never used, as the key's setting says.
     call_limit, order_limit
         Limits of the two counters; Kraken: 15 and 60 for a starter account.
     """
 
     def __init__(
-        self, api_key: str, secret_key: str, clock_ms: Callable[[], int], *, call_limit: float, order_limit: float
+        self,
+        api_key: str,
+        secret_key: str,
+        clock_ms: Callable[[], int],
+        *,
+        call_limit: float,
+        order_limit: float,
+        nonce_window_ms: int = 0,
     ) -> None:
         self._api_key = api_key
         self._secret = base64.b64decode(secret_key, validate=True)
         self._clock_ms = clock_ms
         self.calls = Counter(call_limit, DECAY_PER_S, clock_ms)
         self.orders = Counter(order_limit, ORDER_DECAY_PER_S, clock_ms)
+        self._nonce_window_ms = nonce_window_ms
+        self._nonces: set[int] = set()
         self._last_nonce = -1
         self._refused = 0
         self._locked_until_ms = 0
@@ -75,9 +87,16 @@ class KrakenGate:
             told = b""
         if not hmac.compare_digest(told, expected):
             raise said("EAPI:Invalid signature")
-        if not (nonce.isascii() and nonce.isdigit()) or int(nonce) <= self._last_nonce:
+        self._use(int(nonce) if nonce.isascii() and nonce.isdigit() else -1)
+
+    def _use(self, nonce: int) -> None:
+        lowest = self._last_nonce - self._nonce_window_ms
+        if nonce < 0 or nonce in self._nonces or nonce <= min(lowest, self._last_nonce):
             raise said("EAPI:Invalid nonce")
-        self._last_nonce = int(nonce)
+        self._last_nonce = max(nonce, self._last_nonce)
+        self._nonces.add(nonce)
+        if len(self._nonces) > NONCES_KEPT:
+            self._nonces = {used for used in self._nonces if used > self._last_nonce - self._nonce_window_ms}
 
     def count(self, cost: float) -> None:
         """Count a call. Raises `Refusal` over the limit, and for long to one who does not slow down."""

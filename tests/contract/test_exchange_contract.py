@@ -11,6 +11,8 @@ import pytest
 
 from domain.errors import UnknownSymbol
 from domain.reports import SubmitOutcome, SubmitVerdict, VenueOrderStatus
+from embedded.postgres_server import PostgresServer
+from tests.conftest import new_database
 from tests.contract.contract_orders import (
     ENDED_SHORT,
     PRICE,
@@ -33,10 +35,10 @@ from tests.contract.simulated_driver import kraken_driver, simulated_driver
 
 
 @pytest.fixture(params=["binanceus", "kraken", "paper"])
-async def venue(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[VenueDriver]:
+async def venue(request: pytest.FixtureRequest, postgres: PostgresServer) -> AsyncIterator[VenueDriver]:
     opened: AbstractAsyncContextManager[VenueDriver]
     drivers = {"binanceus": simulated_driver, "kraken": kraken_driver}
-    opened = drivers[request.param]() if request.param in drivers else paper_driver(database_url)
+    opened = drivers[request.param]() if request.param in drivers else paper_driver(await new_database(postgres))
     async with opened as driver:
         yield driver
 
