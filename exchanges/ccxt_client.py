@@ -218,10 +218,17 @@ class VenueClient:
             reachable=reachable,
             markets_count=len(self._instruments or ()),
             latency_ms=self._latency_ms,
-            clock_skew_ms=self._skew_ms,
+            clock_skew_ms=self._certain_skew_ms(),
             last_error=self._last_error,
             rate_budget_used=self._weight_used,
         )
+
+    def _certain_skew_ms(self) -> int | None:
+        """Return how far the clocks differ at least: nothing may be concluded from the venue's rounding of its time."""
+        if self._skew_ms is None:
+            return None
+        certain = max(abs(self._skew_ms) - self.rules.clock_step_ms // 2, 0)
+        return certain if self._skew_ms > 0 else -certain
 
     async def close(self) -> None:
         """Close connections."""

@@ -93,6 +93,13 @@ async def test_every_order_names_the_deadline_that_its_time_fence_rests_on(venue
     assert fence_s is not None and fence_s >= 10 + 2
 
 
+@pytest.mark.parametrize(("ahead_ms", "told"), [(0, range(-99, 100)), (20_000, range(-20_100, -18_900))])
+async def test_rounding_of_the_venues_clock_is_no_skew(venue: SimulatedDriver, ahead_ms: int, told: range) -> None:
+    """Kraken tells whole seconds. A kill switch may hang on the skew."""
+    await venue.control("POST", "clock", {"skew_ms": ahead_ms})
+    assert (await venue.exchange.status()).clock_skew_ms in told
+
+
 async def test_requests_at_once_arrive_in_the_order_of_their_nonces(venue: SimulatedDriver) -> None:
     many = [order(quantity=D("0.1"), price=D("90") - D(number) / 100) for number in range(10)]
     reads = [venue.exchange.fetch_balances() for _ in range(10)]
