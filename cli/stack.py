@@ -38,6 +38,7 @@ def up(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Number of worker processes.")] = 1,
     simulator: Annotated[bool, typer.Option(help="Run the local venue.")] = True,
+    kraken: Annotated[bool, typer.Option(help="Run a second local venue, which speaks Kraken's protocol.")] = False,
     api_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Of the REST interface; API_PORT, or a free one.")
     ] = None,
@@ -45,6 +46,7 @@ def up(
     ui_port: Port = None,
     postgres_port: Port = None,
     simulator_port: Port = None,
+    kraken_port: Port = None,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C: Temporal, Postgres, local venue, worker, REST interface.
 
@@ -53,13 +55,14 @@ def up(
     from embedded.stack import ALL_PARTS, StackOptions
 
     ports = {"api": api_port, "temporal": temporal_port, "ui": ui_port, "postgres": postgres_port}
+    parts = (ALL_PARTS if simulator else ALL_PARTS - {"simulator"}) | ({"simulator-kraken"} if kraken else set())
     options = StackOptions(
         data_dir=data_dir or default_data_dir(),
         ready_file=ready_file.absolute() if ready_file else None,
         config=config,
         workers=workers,
-        parts=ALL_PARTS if simulator else ALL_PARTS - {"simulator"},
-        ports={**ports, "simulator": simulator_port},
+        parts=parts,
+        ports={**ports, "simulator": simulator_port, "simulator_kraken": kraken_port},
     )
     raise typer.Exit(asyncio.run(run_stack(options)))
 
@@ -104,6 +107,8 @@ def _say(ready: Mapping[str, Any]) -> None:
     typer.echo(f"  Temporal Web UI {ready['ui']}   Temporal {ready['temporal']}")
     if ready["simulator"]:
         typer.echo(f"  local venue {ready['simulator']}")
+    if ready["simulator_kraken"]:
+        typer.echo(f"  local venue that speaks Kraken's protocol {ready['simulator_kraken']}")
     typer.echo("  Ctrl-C stops everything; orders and data stay.")
 
 

@@ -22,6 +22,15 @@ public = "{venue}/api/v3"
 private = "{venue}/api/v3"
 sapi = "{venue}/sapi/v1"
 """
+_KRAKEN_OVERLAY: Final = """
+[accounts.kraken]
+exchange = "kraken"
+mode = "paper"
+credentials = "none"
+[accounts.kraken.ccxt.urls.api]
+public = "{venue}"
+private = "{venue}"
+"""
 GRACEFUL_SHUTDOWN_MAX_S: Final = 8
 """The whole stack stops within 25 s, of which the workers get this much."""
 
@@ -36,6 +45,8 @@ class Ports:
     postgres: int
     simulator: int
     simulator_control: int
+    simulator_kraken: int
+    simulator_kraken_control: int
 
 
 def choose_ports(settings: Settings, given: Mapping[str, int | None]) -> Ports:
@@ -84,14 +95,15 @@ class StackConfiguration:
         """Return where the REST interface is reached from this machine."""
         return reachable_url(self.settings.api_host, port)
 
-    def effective_file(self, run_dir: Path, *, venue_url: str | None) -> Path | None:
-        """Return the file that children read: the caller's own, with the simulator's account if it defines none."""
-        if venue_url is None or "accounts" in self.settings.model_fields_set:
+    def effective_file(self, run_dir: Path, *, venue_url: str | None, kraken_url: str | None = None) -> Path | None:
+        """Return the file that children read: the caller's own, with the simulators' accounts if it defines none."""
+        if (venue_url is None and kraken_url is None) or "accounts" in self.settings.model_fields_set:
             return self.config
         own = self.config.read_text("utf-8") if self.config else ""
         path = run_dir / CONFIG_FILE
         path.touch(mode=0o600)
-        path.write_text(own + _OVERLAY.format(venue=venue_url), "utf-8")
+        overlays = ((_OVERLAY, venue_url), (_KRAKEN_OVERLAY, kraken_url))
+        path.write_text(own + "".join(text.format(venue=url) for text, url in overlays if url), "utf-8")
         return path
 
     def environment(

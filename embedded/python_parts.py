@@ -5,11 +5,13 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from embedded.child import Child, ChildSpec, answers, python_module, until
+from embedded.data_directory import DataDirectory
 
 _START_TIMEOUT_S: Final = 60
+_NONCE_WINDOW_MS: Final = 10_000
 
 
 def _told_by(path: Path) -> dict[str, Any]:
@@ -22,18 +24,25 @@ def _told_by(path: Path) -> dict[str, Any]:
 
 
 class Simulator:
-    """The local venue."""
-
-    name = "simulator"
+    """A local venue. Its data and its log carry its name."""
 
     def __init__(
-        self, directory: Path, *, port: int, control_port: int, log_path: Path, run_dir: Path, arguments: Sequence[str]
+        self,
+        data: DataDirectory,
+        *,
+        port: int,
+        control_port: int,
+        arguments: Sequence[str],
+        protocol: Literal["binance", "kraken"] = "binance",
     ) -> None:
-        self._directory = directory
+        self.name = "simulator" if protocol == "binance" else f"simulator-{protocol}"
+        self._directory = data.path / self.name
         self._ports = (port, control_port)
-        self._log_path = log_path
-        self._ready_path = run_dir / "simulator.json"
-        self._arguments = arguments
+        self._log_path = data.log_path(self.name)
+        self._ready_path = data.run / f"{self.name}.json"
+        # Worker and REST interface share the account's key, so its nonces come a little out of order.
+        own = ("--protocol", protocol, "--nonce-window-ms", str(_NONCE_WINDOW_MS)) if protocol == "kraken" else ()
+        self._arguments = (*own, *arguments)
 
     @property
     def venue_url(self) -> str:

@@ -25,6 +25,7 @@ from embedded.supervised import Part, Supervised
 from embedded.temporal_server import TemporalServer
 
 ALL_PARTS: Final = frozenset({"postgres", "temporal", "simulator", "worker", "api"})
+"""What runs unless it is left out. `simulator-kraken`, a second local venue, runs only when it is asked for."""
 FORKED_PARTS: Final = frozenset({"worker", "api"})
 
 
@@ -43,11 +44,11 @@ class StackOptions:
     workers
         Number of worker processes, 1 or more.
     parts
-        Which of `ALL_PARTS` to start.
+        Which to start: of `ALL_PARTS`, and `simulator-kraken`.
     ports
         Ports by the names of `Ports`; free ones for those left out.
     simulator_arguments
-        Further arguments of the simulator.
+        Further arguments of the simulators, of both if there are two.
     environ
         Environment that the settings are read from.
     """
@@ -94,12 +95,17 @@ class EmbeddedStack:
             namespace=self.configuration.settings.temporal_namespace,
         )
         self.simulator = Simulator(
-            path.path / "simulator",
+            path,
             port=self.ports.simulator,
             control_port=self.ports.simulator_control,
-            log_path=path.log_path("simulator"),
-            run_dir=path.run,
             arguments=options.simulator_arguments,
+        )
+        self.simulator_kraken = Simulator(
+            path,
+            port=self.ports.simulator_kraken,
+            control_port=self.ports.simulator_kraken_control,
+            arguments=options.simulator_arguments,
+            protocol="kraken",
         )
         self.nursery = Nursery(
             environment=self.configuration.environ, log_path=path.log_path("nursery"), changed=self._changed
@@ -138,6 +144,8 @@ class EmbeddedStack:
             "database": ("postgres", self.environment.get("DATABASE_URL")),
             "simulator": ("simulator", self.simulator.venue_url),
             "simulator_control": ("simulator", self.simulator.control_url),
+            "simulator_kraken": ("simulator-kraken", self.simulator_kraken.venue_url),
+            "simulator_kraken_control": ("simulator-kraken", self.simulator_kraken.control_url),
         }
         pids: dict[str, Any] = {"supervisor": os.getpid()}
         if "worker" in self._options.parts:
@@ -159,8 +167,8 @@ class EmbeddedStack:
             parts.append(self.postgres)
         if "temporal" in self._options.parts:
             parts.append(self.temporal)
-        if "simulator" in self._options.parts:
-            parts.append(self.simulator)
+        simulators = [one for one in (self.simulator, self.simulator_kraken) if one.name in self._options.parts]
+        parts += simulators
 
         async def prepared(part: Part) -> None:
             if part is self.postgres:
@@ -172,7 +180,9 @@ class EmbeddedStack:
         imports = asyncio.to_thread(importlib.import_module, "storage.migrate")
         await _all_or_first_error([*(prepared(part) for part in parts), imports])
         file = self.configuration.effective_file(
-            self.data.run, venue_url=self.simulator.venue_url if "simulator" in self._options.parts else None
+            self.data.run,
+            venue_url=self.simulator.venue_url if self.simulator in simulators else None,
+            kraken_url=self.simulator_kraken.venue_url if self.simulator_kraken in simulators else None,
         )
         self.environment = self.configuration.environment(
             self.ports,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import ccxt
@@ -87,6 +87,12 @@ class VenueClient:
         urgent
             Whether it goes before other reads in the rate limiter.
         """
+        return (await self.ask_whole(call, listing=listing, signed=signed, urgent=urgent)).value
+
+    async def ask_whole(
+        self, call: Callable[[], Awaitable[Any]], *, listing: bool = False, signed: bool = False, urgent: bool = False
+    ) -> Answer:
+        """As `ask`, and return the requests that were made beside ccxt's value."""
         answer = await self.try_ask(call, signed=signed, urgent=urgent)
         if answer.error is not None:
             raise self.failed(answer) from answer.error
@@ -94,7 +100,7 @@ class VenueClient:
             lacking = incomplete(made, self.rules, listing=listing)
             if lacking is not None:
                 raise self._noted(VenueUnavailable(f"the venue's answer is not whole: {lacking}"))
-        return answer.value
+        return answer
 
     async def try_ask(
         self, call: Callable[[], Awaitable[Any]], *, signed: bool = False, urgent: bool = False
@@ -180,7 +186,8 @@ class VenueClient:
         if round_trip_s / 2 > CLOCK_ALLOWANCE_S:
             raise self._noted(VenueUnavailable("the venue answers too slowly to know its clock"))
         self._skew_ms = skew_ms
-        self.api.options["timeDifference"] = skew_ms
+        if not self.rules.counts_nonces:
+            self.api.options["timeDifference"] = skew_ms
         self._clock_offset = self._wall_offset()
         self._clock_due = time.monotonic() + CLOCK_FRESH_S
 
@@ -191,10 +198,14 @@ class VenueClient:
         if not isinstance(venue_ms, int):
             raise VenueUnavailable("the venue does not tell its time")
         ours_ms = ((before - EPOCH).total_seconds() + round_trip_s / 2) * 1000
-        return round_trip_s, round(ours_ms - venue_ms)
+        return round_trip_s, round(ours_ms - venue_ms - self.rules.clock_step_ms / 2)
 
     def _wall_offset(self) -> float:
         return self.clock().timestamp() - time.monotonic()
+
+    def on_venue_clock(self, moment: datetime) -> datetime:
+        """Return what the venue's clock shows, or will show, at a moment of ours."""
+        return moment - timedelta(milliseconds=self._skew_ms or 0)
 
     async def status(self) -> VenueStatus:
         """Ask for a sign of life and return how the venue answers. Never raises."""
@@ -209,10 +220,17 @@ class VenueClient:
             reachable=reachable,
             markets_count=len(self._instruments or ()),
             latency_ms=self._latency_ms,
-            clock_skew_ms=self._skew_ms,
+            clock_skew_ms=self._certain_skew_ms(),
             last_error=self._last_error,
             rate_budget_used=self._weight_used,
         )
+
+    def _certain_skew_ms(self) -> int | None:
+        """Return how far the clocks differ at least: nothing may be concluded from the venue's rounding of its time."""
+        if self._skew_ms is None:
+            return None
+        certain = max(abs(self._skew_ms) - self.rules.clock_step_ms // 2, 0)
+        return certain if self._skew_ms > 0 else -certain
 
     async def close(self) -> None:
         """Close connections."""

@@ -1,8 +1,7 @@
 """The `Exchange` port over ccxt, for any venue that ccxt knows."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final, Literal
@@ -30,7 +29,6 @@ from exchanges.ccxt_client import VenueClient
 from exchanges.ccxt_mapping import (
     balances_from,
     client_order_id_of,
-    fills_from,
     in_milliseconds,
     order_book_from,
     report_from,
@@ -38,14 +36,13 @@ from exchanges.ccxt_mapping import (
 )
 from exchanges.ccxt_transport import Gate, NotSent, Probe, probing
 from exchanges.shared_reads import SharedReads
-from exchanges.venue_rules import SEND_WITHIN_S
+from exchanges.trade_pages import all_pages, pages_by_offset, readable
+from exchanges.venue_rules import ORDER_DEADLINE_S, SEND_WITHIN_S
 from exchanges.verdicts import PAUSE_BEFORE_RETRY_S, clean, judge_submission, refused_cancel, says_not_found
 from exchanges.wire_guard import WireCheck
 
 TICKER_FRESH_S: Final = 1.0
 STATUS_FRESH_S: Final = 1.0
-TRADE_PAGES_MAX: Final = 1000
-"""A million trades of one symbol since one moment: beyond this something does not end."""
 
 
 class CcxtExchange:
@@ -143,6 +140,9 @@ class CcxtExchange:
             params["timeInForce"] = str(submission.time_in_force)
         if submission.post_only:
             params["postOnly"] = True
+        if self._rules.deadline_key is not None:
+            deadline = self._client.on_venue_clock(submission.signed_at) + timedelta(seconds=ORDER_DEADLINE_S)
+            params[self._rules.deadline_key] = f"{deadline.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         for shape in _shapes(submission):
             params.update(self._rules.send.get(shape, {}))
         return params
@@ -227,7 +227,7 @@ class CcxtExchange:
             return None
         if answer.error is not None or call is None or not call.succeeded:
             raise self._client.failed(answer) from answer.error
-        with _readable():
+        with readable():
             report = report_from(answer.value, symbol=ref.symbol, rules=self._rules, now=self._client.clock())
         asked_by_ours = ref.venue_order_id is None
         if asked_by_ours and report.client_order_id != ref.client_order_id:
@@ -243,7 +243,7 @@ class CcxtExchange:
             listed = partial(getattr(self._api, name), ref.symbol, None, None, params)
             orders = await self._client.ask(listed, listing=True, signed=True)
             for order in orders:
-                with _readable():
+                with readable():
                     if client_order_id_of(order, self._rules) == ref.client_order_id:
                         return report_from(order, symbol=ref.symbol, rules=self._rules, now=self._client.clock())
         return None
@@ -258,7 +258,7 @@ class CcxtExchange:
             for symbol in wanted
         ]
         orders = [order for listed in lists for order in listed]
-        with _readable():
+        with readable():
             return [
                 report_from(order, symbol=order["symbol"], rules=self._rules, now=self._client.clock())
                 for order in orders
@@ -267,10 +267,9 @@ class CcxtExchange:
     async def fetch_trades(self, symbol: str, *, since: datetime) -> Sequence[Fill]:
         """Return the account's trades in the symbol from `since` on, all pages, oldest first."""
         await self._client.instruments()
-        return await self._all_pages(
-            symbol,
-            partial(self._api.fetch_my_trades, symbol),
-            start_ms=in_milliseconds(since),
+        read = pages_by_offset if self._rules.page_of is not None else all_pages
+        return await read(
+            self._client, partial(self._api.fetch_my_trades, symbol), symbol=symbol, start_ms=in_milliseconds(since)
         )
 
     async def fetch_order_trades(self, ref: OrderRef, *, since: datetime) -> Sequence[Fill]:
@@ -281,49 +280,19 @@ class CcxtExchange:
         if not self._rules.order_trades or not self._api.has.get("fetchOrderTrades"):
             fills = await self.fetch_trades(ref.symbol, since=since)
             return [fill for fill in fills if fill.venue_order_id == ref.venue_order_id]
-        return await self._all_pages(
-            ref.symbol,
+        return await all_pages(
+            self._client,
             partial(self._api.fetch_order_trades, ref.venue_order_id, ref.symbol),
+            symbol=ref.symbol,
             start_ms=None,
             venue_order_id=ref.venue_order_id,
         )
-
-    async def _all_pages(
-        self,
-        symbol: str,
-        fetch: Callable[[int | None, int | None, dict[str, str]], Awaitable[Any]],
-        *,
-        start_ms: int | None,
-        venue_order_id: str | None = None,
-    ) -> list[Fill]:
-        """Read pages until one brings nothing new. Pages may repeat trades and come in any order."""
-        limit, params = self._rules.trades_page, dict[str, str]()
-        if start_ms is None and self._rules.pages_by_id:
-            params = {"fromId": "0"}  # without it, the venue gives the latest page
-        fills: dict[tuple[str, str, str], Fill] = {}
-        for _ in range(TRADE_PAGES_MAX):
-            page = await self._client.ask(partial(fetch, start_ms, limit, params), listing=True, signed=True)
-            with _readable():
-                read = fills_from(page, symbol=symbol, now=self._client.clock(), venue_order_id=venue_order_id)
-            fresh = [fill for fill in read if fill.key not in fills]
-            fills.update((fill.key, fill) for fill in fresh)
-            full = limit is None or len(page) >= limit
-            if not full or not page or (limit is None and not fresh):
-                return sorted(fills.values(), key=lambda fill: (fill.ts_event, len(fill.trade_id), fill.trade_id))
-            if not fresh:
-                raise VenueUnavailable("the venue repeats a full page of trades: the next one cannot be reached")
-            numbered = [int(str(trade["id"])) for trade in page if str(trade.get("id")).isdigit()]
-            if self._rules.pages_by_id and numbered:
-                start_ms, params = None, {"fromId": str(max(numbered) + 1)}
-            else:
-                start_ms = in_milliseconds(max(fill.ts_event for fill in read))
-        raise VenueUnavailable("the venue's pages of trades do not end")
 
     async def fetch_balances(self) -> Sequence[Balance]:
         """Return the balance of every asset that the account holds."""
         await self._client.instruments()
         answer = await self._client.ask(self._api.fetch_balance, signed=True)
-        with _readable():
+        with readable():
             return balances_from(answer)
 
     async def fetch_ticker(self, symbol: str) -> Ticker:
@@ -333,7 +302,7 @@ class CcxtExchange:
 
     async def _read_ticker(self, symbol: str) -> Ticker:
         answer = await self._client.ask(partial(self._api.fetch_ticker, symbol))
-        with _readable():
+        with readable():
             return ticker_from(answer, symbol=symbol, now=self._client.clock())
 
     async def fetch_order_book(self, symbol: str, *, depth: int) -> OrderBook:
@@ -342,7 +311,7 @@ class CcxtExchange:
         asked = next((size for size in self._rules.book_depths if size >= depth), None)
         asked = asked or (self._rules.book_depths[-1] if self._rules.book_depths else depth)
         answer = await self._client.ask(partial(self._api.fetch_order_book, symbol, asked))
-        with _readable():
+        with readable():
             return order_book_from(answer, symbol=symbol, depth=depth, now=self._client.clock())
 
     async def status(self) -> VenueStatus:
@@ -376,12 +345,3 @@ def _refused(refusal: NotSent) -> SubmitOutcome:
     verdict = SubmitVerdict.REFUSED if refusal.refused else SubmitVerdict.NOT_SENT
     reason = Reason(code=refusal.code, text=refusal.text)
     return SubmitOutcome(verdict=verdict, reason=reason, retry_after_s=refusal.retry_after_s)
-
-
-@contextmanager
-def _readable() -> Iterator[None]:
-    """Frame of every mapping: an answer that does not fit our values is one that cannot be read."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise VenueUnavailable(f"the venue's answer cannot be read: {type(error).__name__}") from error

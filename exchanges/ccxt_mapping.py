@@ -202,8 +202,12 @@ def _cum_qty(order: Mapping[str, Any], raw: Mapping[str, Any], *, status: VenueO
 
 
 def _own_trades(order: Mapping[str, Any], *, symbol: str, venue_order_id: str, now: datetime) -> tuple[Fill, ...]:
-    """Take numbered trades only: the others are named by their exact time, which an order's answer may lack."""
-    trades = [trade for trade in order.get("trades") or () if str(trade.get("id")) not in UNNUMBERED]
+    """Take numbered trades only: the others are named by their exact time, which an order's answer may lack.
+
+    Some venues give the ids of the trades alone; the list of trades tells the rest.
+    """
+    listed = [trade for trade in order.get("trades") or () if str(trade.get("id")) not in UNNUMBERED]
+    trades = [trade for trade in listed if trade.get("amount") is not None and trade.get("price") is not None]
     stamped = [{"timestamp": order.get("timestamp"), **_told(trade)} for trade in trades]
     return tuple(fills_from(stamped, symbol=symbol, venue_order_id=venue_order_id, now=now))
 

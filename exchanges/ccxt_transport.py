@@ -8,8 +8,8 @@ was not sent; whatever happens after it may have been.
 import asyncio
 import json
 import ssl
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,6 +27,9 @@ READ_KEEPALIVE_S: Final = 60
 ORDER_KEEPALIVE_S: Final = 4
 """A POST on a connection that the venue is just closing is lost in doubt. The least idle timeout that front ends
 commonly have is 5 s, so connections for orders are not kept for longer than this."""
+TURN_S: Final = 1.0
+"""Where requests go one after the other: so long the next one waits for the answer to the one before. It is sent then
+all the same, for a venue that hangs must not hold up a cancel. An overtaken request is turned away unread."""
 RequestCheck = Callable[[str, Mapping[str, str] | None, object], None]
 """Looks at a request (URL, headers, body) and raises `NotSent` when it must not leave."""
 
@@ -206,11 +209,39 @@ class VenueSessions:
         await self._orders.close()
 
 
+class Turns:
+    """Lets requests leave in the order in which they were signed, each after the answer to the one before."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the turn, and keep it until the end of the block, but not for more than `TURN_S`."""
+        await self._lock.acquire()
+        is_mine = True
+
+        def give_up() -> None:
+            nonlocal is_mine
+            if is_mine:
+                is_mine = False
+                self._lock.release()
+
+        ending = asyncio.get_running_loop().call_later(TURN_S, give_up)
+        try:
+            yield
+        finally:
+            ending.cancel()
+            give_up()
+
+
 class _Watched:
     """Mixed into a ccxt class; see the module's text. ccxt's own names and signatures."""
 
     throttler: Any
     options: dict[str, Any]
+    turns: Turns | None = None
+    """Where the venue wants its signed requests in the order of their nonces."""
     weight_budget: WeightBudget | None = None
     """In place of ccxt's throttler, where the venue counts weight per window."""
 
@@ -249,9 +280,13 @@ class _Watched:
                     call.may_have_left = True
         token = _CALL.set(call)
         try:
-            return await super().fetch(url, method, headers, body)  # type: ignore[misc]  # ccxt's class comes after
+            async with self._turn(method):
+                return await super().fetch(url, method, headers, body)  # type: ignore[misc]  # ccxt's class comes after
         finally:
             _CALL.reset(token)
+
+    def _turn(self, method: str) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self.turns is None or method == "GET" else self.turns.turn()
 
     def _goes_past_our_sessions(self) -> bool:
         """Tell whether ccxt will open a session of its own, which it does for SOCKS: the gate is passed before that."""

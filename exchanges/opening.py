@@ -14,7 +14,7 @@ from domain.order import TradingMode
 from domain.ports import Credentials, Exchange
 from exchanges.ccxt_client import VenueClient
 from exchanges.ccxt_exchange import CcxtExchange
-from exchanges.ccxt_transport import VenueSessions, watched_class
+from exchanges.ccxt_transport import Turns, VenueSessions, watched_class
 from exchanges.venue_rules import VenueRules, listed_venues, venue_rules
 from exchanges.weight_budget import WeightBudget
 
@@ -127,6 +127,7 @@ def _instance(
     if api.rateLimiterAlgorithm == "rollingWindow":
         window_ms = float(api.rollingWindowSize)
         api.weight_budget = WeightBudget(limit=window_ms / float(api.rateLimit), window_s=window_ms / 1000)
+    api.turns = Turns() if rules.counts_nonces else None
     api.options["signsJournaledTime"] = rules.validity_window_ms is not None
     return api
 

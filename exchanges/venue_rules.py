@@ -11,7 +11,7 @@ from typing import Final
 from domain.order import OrderSide, OrderType
 from domain.placement import Placement
 from exchanges.venues import VENUES
-from exchanges.venues.table import CLOCK_ALLOWANCE_S, VISIBILITY_LAG_S, VenueRules
+from exchanges.venues.table import CLOCK_ALLOWANCE_S, ORDER_DEADLINE_S, VISIBILITY_LAG_S, VenueRules
 
 SEND_WITHIN_S: Final = 5
 """An order that has not left this long after it was journaled is not sent: the market has moved on."""
@@ -59,6 +59,7 @@ def listed_venues() -> tuple[str, ...]:
 __all__ = [
     "CLOCK_ALLOWANCE_S",
     "GENERIC",
+    "ORDER_DEADLINE_S",
     "SEND_WITHIN_S",
     "VISIBILITY_LAG_S",
     "VenueRules",

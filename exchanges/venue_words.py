@@ -57,6 +57,14 @@ def kraken_words(document: object) -> Words:
     return Words(tuple(":".join(text.split(":")[:2]) for text in texts), "; ".join(texts))
 
 
+def kraken_page(document: object) -> tuple[int, int]:
+    """Read `{"result": {"trades": {...}, "count": 120}}`. Raises `KeyError`, `TypeError` when it is something else."""
+    if not isinstance(document, Mapping):
+        raise TypeError("the page is no object")
+    result = document["result"]
+    return len(result["trades"]), int(result["count"])
+
+
 def coinbase_words(document: object) -> Words:
     """Read `{"success": false, "error_response": {"error": "INSUFFICIENT_FUND", "message": "..."}}`."""
     if not isinstance(document, Mapping) or document.get("success") is not False:

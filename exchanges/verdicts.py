@@ -207,7 +207,9 @@ def says_not_found(error: Exception | None, call: HttpCall | None, rules: VenueR
         return False
     if rules.not_found:
         return bool(words := rules.words(call.document).codes) and all(code in rules.not_found for code in words)
-    return isinstance(error, ccxt.OrderNotFound)
+    # ccxt also finds no order in an answer that holds nothing at all.
+    is_empty = not rules.words(call.document).codes and incomplete(call, rules, listing=False) is not None
+    return isinstance(error, ccxt.OrderNotFound) and not (call.succeeded and is_empty)
 
 
 def incomplete(call: HttpCall, rules: VenueRules, *, listing: bool) -> str | None:

@@ -1,4 +1,4 @@
-"""`python -m simulator`: a local venue that speaks Binance spot REST."""
+"""`python -m simulator`: a local venue that speaks Binance or Kraken spot REST."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # psutil ships no types
 
 from simulator.engine import MAKER_RATE, TAKER_RATE
-from simulator.running import API_KEY, SECRET_KEY, Configuration, default_balances, running
+from simulator.running import API_KEY, Configuration, default_balances, running
 
 
 def _balance(written: str) -> tuple[str, Decimal]:
@@ -22,6 +22,7 @@ def _balance(written: str) -> tuple[str, Decimal]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
+    parser.add_argument("--protocol", choices=("binance", "kraken"), default="binance", help="what the venue speaks")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="port of the venue; 0 takes a free one")
     parser.add_argument("--control-port", type=int, default=0, help="port of the control face; 0 takes a free one")
@@ -29,7 +30,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, help="keeps orders, trades and balances over restarts")
     parser.add_argument("--seed", type=int, default=7, help="seed of market and faults")
     parser.add_argument("--api-key", default=API_KEY)
-    parser.add_argument("--secret-key", default=SECRET_KEY)
+    parser.add_argument("--secret-key", help="the simulator's own for the protocol unless given; Kraken: base64")
     parser.add_argument("--balance", type=_balance, action="append", metavar="ASSET=AMOUNT", help="may be repeated")
     parser.add_argument(
         "--tick-interval-s", type=float, default=0.25, help="seconds between two moves of the market; 0 never"
@@ -38,8 +39,15 @@ def _arguments() -> argparse.Namespace:
         "--slices", "--fill-slices", type=int, default=3, help="pieces that a resting order fills in once reached"
     )
     parser.add_argument(
-        "--weight-limit", type=int, default=1_000_000, help="request weight per minute; Binance US: 1200"
+        "--weight-limit",
+        type=int,
+        default=1_000_000,
+        help="request weight per minute, Binance US: 1200; with Kraken the call counter's limit, there 15",
     )
+    parser.add_argument(
+        "--order-limit", type=int, default=1_000_000, help="with Kraken the order counter's limit, there 60"
+    )
+    parser.add_argument("--nonce-window-ms", type=int, default=0, help="with Kraken the key's setting of this name")
     parser.add_argument("--maker-rate", type=Decimal, default=MAKER_RATE, help="commission as a share")
     parser.add_argument("--taker-rate", type=Decimal, default=TAKER_RATE, help="commission as a share")
     parser.add_argument("--parent-pid", type=int, help="end when this process has gone")
@@ -51,6 +59,7 @@ async def _run(arguments: argparse.Namespace) -> None:
         host=arguments.host,
         port=arguments.port,
         control_port=arguments.control_port,
+        protocol=arguments.protocol,
         seed=arguments.seed,
         data_dir=arguments.data_dir,
         api_key=arguments.api_key,
@@ -59,6 +68,8 @@ async def _run(arguments: argparse.Namespace) -> None:
         tick_interval_s=arguments.tick_interval_s,
         slices=arguments.slices,
         weight_limit=arguments.weight_limit,
+        order_limit=arguments.order_limit,
+        nonce_window_ms=arguments.nonce_window_ms,
         maker_rate=arguments.maker_rate,
         taker_rate=arguments.taker_rate,
     )

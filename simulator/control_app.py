@@ -76,7 +76,8 @@ class _Control:
 
     async def summary(self, request: web.Request) -> web.Response:
         engine = self._venue.engine
-        posts = [entry for entry in self._venue.requests.changes() if entry["method"] == "POST"]
+        changes = self._venue.requests.changes()
+        posts = [entry for entry in changes if entry["method"] == "POST" and "Cancel" not in entry["path"]]
         sent = Counter(entry.get("newClientOrderId", "") for entry in posts)
         return web.json_response(
             {

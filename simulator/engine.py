@@ -26,7 +26,11 @@ class Engine:
     slices
         In how many pieces a resting order fills once the market has reached it.
     maker_rate, taker_rate
-        Commission as a share of what is received, 0 or more.
+        Commission as a share, 0 or more.
+    fees_in_quote
+        Whether commission is taken in quote units while the account has them, as Kraken does; else in what is received.
+    takes_crossing_makers
+        Whether a maker-only order that would meet the book is taken and canceled at once, as at Kraken; else refused.
     """
 
     def __init__(
@@ -39,7 +43,11 @@ class Engine:
         slices: int = 3,
         maker_rate: Decimal = MAKER_RATE,
         taker_rate: Decimal = TAKER_RATE,
+        fees_in_quote: bool = False,
+        takes_crossing_makers: bool = False,
     ) -> None:
+        self._fees_in_quote = fees_in_quote
+        self._takes_crossing_makers = takes_crossing_makers
         self._clock_ms = clock_ms
         self._journal = journal
         self._slices = slices
@@ -69,7 +77,8 @@ class Engine:
         same_id = self._by_client_id.get((ticket.symbol, ticket.client_order_id), ())
         if any(order.is_open for order in same_id):
             raise duplicate_order()
-        if ticket.type == "LIMIT_MAKER" and market.available(ticket.side, ticket.price) > 0:
+        would_meet = ticket.type == "LIMIT_MAKER" and market.available(ticket.side, ticket.price) > 0
+        if would_meet and not self._takes_crossing_makers:
             raise would_take()
         quantity = ticket.quantity
         if ticket.quote_quantity:
@@ -89,11 +98,15 @@ class Engine:
             quote_quantity=ticket.quote_quantity,
             time_ms=self._clock_ms(),
             triggered=not ticket.stop_price,
+            expires_ms=ticket.expires_ms,
+            user_reference=ticket.user_reference,
         )
         self._lock(order)
         self._keep(order)
         # One reading of the clock for all that happens at once: the answer's time is the time of its trades.
-        if order.triggered:
+        if would_meet:
+            self._end(order, "CANCELED", order.time_ms)
+        elif order.triggered:
             self._match(order, order.time_ms)
         self._write(order)
         return order
@@ -121,13 +134,20 @@ class Engine:
             raise no_such_order()
         return orders[order_id - 1]
 
+    def with_client_id(self, client_order_id: str) -> list[VenueOrder]:
+        """Return every order of a client id, in all symbols."""
+        return [order for symbol in LISTINGS for order in self._by_client_id.get((symbol, client_order_id), ())]
+
     def tick(self) -> None:
-        """Let time pass: markets move, stops trigger, resting orders that the market reached fill a slice."""
+        """Let time pass: markets move, orders expire, stops trigger, resting ones that are reached fill a slice."""
         now = self._clock_ms()
         for symbol, market in self.markets.items():
             market.move(now)
             for order in list(self.open[symbol].values()):
-                if not order.triggered:
+                if order.expires_ms and order.expires_ms <= now:
+                    self._end(order, "EXPIRED", now)
+                    self._write(order)
+                elif not order.triggered:
                     self._trigger(order, now)
                 else:
                     self._fill_slice(order, now)
@@ -217,6 +237,15 @@ class Engine:
         buying = order.side == "BUY"
         received = quantity if buying else cost
         spent_asset, received_asset = (listing.quote, listing.base) if buying else (listing.base, listing.quote)
+        rate = self.maker_rate if is_maker else self.taker_rate
+        commission, commission_asset = cut(received * rate), received_asset
+        spent = cost if buying else quantity
+        order.locked -= spent
+        self.account.spend(spent_asset, spent)
+        self.account.receive(received_asset, received)
+        if self._fees_in_quote and self.account.free(listing.quote) >= cut(cost * rate):
+            commission, commission_asset = cut(cost * rate), listing.quote
+        self.account.receive(commission_asset, -commission)
         trade = Trade(
             symbol=order.symbol,
             trade_id=len(trades) + 1,
@@ -224,17 +253,13 @@ class Engine:
             price=price,
             quantity=quantity,
             cost=cost,
-            commission=cut(received * (self.maker_rate if is_maker else self.taker_rate)),
-            commission_asset=received_asset,
+            commission=commission,
+            commission_asset=commission_asset,
             time_ms=now,
             is_buyer=buying,
             is_maker=is_maker,
         )
-        spent = cost if buying else quantity
-        self.account.spend(spent_asset, spent)
-        self.account.receive(received_asset, received - trade.commission)
         order.executed += quantity
-        order.locked -= spent
         # A better price than the limit leaves something over, which is free at once.
         kept = cut_up(order.left * order.price) if buying and order.price else order.locked
         self.account.release(spent_asset, order.locked - kept)
@@ -281,7 +306,8 @@ class Engine:
         wire = order.wire()
         _note(order)
         price, piece = text(self.markets[order.symbol].price), text(order.slice_quantity)
-        entry = {"order": wire, "locked": text(order.locked), "slice": piece, "balances": held, "trades": trades}
+        entry: dict[str, object] = {"order": wire, "locked": text(order.locked), "slice": piece, "balances": held}
+        entry |= {"trades": trades, "expires_ms": order.expires_ms, "user_reference": order.user_reference}
         self._journal.write("order", {**entry, "price": price})
 
     def remember(self, entry: dict[str, object]) -> None:

@@ -11,12 +11,12 @@ WHOLE_ANSWER = {
     "hang": "the request is carried out if `accepted`, and after `seconds` the connection closes without an answer",
     "delay": "the request waits for `seconds` before it is carried out, if its window still allows it",
     "http_status": "the request is carried out if `accepted`, and the answer is `status` with an HTML page",
-    "error": "the request is carried out if `accepted`, and the answer is the error `code` with `msg`",
+    "error": "the request is carried out if `accepted`, and the answer is the error `code` with `msg`; Kraken: `msg`",
     "truncated": "the request is carried out, and the answer is JSON that ends in the middle",
     "cut_short": "the request is carried out, and the connection closes in the middle of the answer",
     "empty_200": "the request is carried out, and the answer is empty",
     "html_200": "the request is carried out, and the answer is an HTML page with status 200",
-    "rate_limit": "not carried out: -1003 with status 429, or 418 if `status` says so, and Retry-After `seconds`",
+    "rate_limit": "not carried out: -1003 with status 429 (or `status`) and Retry-After `seconds`; Kraken: its words",
     "maintenance": "the request is not carried out, and the answer is 503 with an HTML page",
 }
 """What becomes of a request as a whole. `accepted` is true unless it is given."""

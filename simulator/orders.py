@@ -21,6 +21,9 @@ class Ticket:
     stop_price: Decimal = Decimal(0)
     time_in_force: str = "GTC"
     quote_quantity: Decimal = Decimal(0)
+    expires_ms: int = 0
+    """When the venue itself ends it; 0: never."""
+    user_reference: int = 0
 
 
 @dataclass
@@ -91,6 +94,8 @@ class VenueOrder:
     update_ms: int = 0
     triggered: bool = True
     slice_quantity: Decimal = Decimal(0)
+    expires_ms: int = 0
+    user_reference: int = 0
     trades: list[Trade] = field(default_factory=list)
     history: list[dict[str, object]] = field(default_factory=list)
 

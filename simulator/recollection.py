@@ -46,4 +46,6 @@ def order_of(entry: dict[str, object]) -> VenueOrder:
         update_ms=wire["updateTime"],
         triggered=bool(wire["isWorking"]),
         slice_quantity=Decimal(str(entry.get("slice", 0))),
+        expires_ms=int(str(entry.get("expires_ms", 0))),
+        user_reference=int(str(entry.get("user_reference", 0))),
     )

@@ -28,12 +28,16 @@ class RequestLog:
         self._changes: list[dict[str, Any]] = []
         self._reads: deque[dict[str, Any]] = deque(maxlen=READS_KEPT)
         self._number = 0
+        self._changing: set[int] = set()
+        """Numbers of the requests among `_changes` that have not ended."""
 
-    def arrived(self, *, method: str, path: str, parameters: dict[str, str], time_ms: int) -> dict[str, Any]:
-        """Open the record of a request.
+    def arrived(
+        self, *, method: str, path: str, parameters: dict[str, str], time_ms: int, changes: bool | None = None
+    ) -> dict[str, Any]:
+        """Open the record of a request; `changes` says whether it could change something, where its method does not.
 
         `accepted`: it was carried out. `delivered`: its true answer or refusal was written to an open connection.
-        `status`: what the client was sent, if anything; `refused`: Binance's code; `fault`: what struck it.
+        `status`: what the client was sent, if anything; `refused`: the venue's code or words; `fault`: what struck it.
         """
         self._number += 1
         record = {
@@ -45,12 +49,17 @@ class RequestLog:
             "delivered": False,
             **{name: parameters[name] for name in _NOTED if name in parameters},
         }
-        (self._reads if method == "GET" else self._changes).append(record)
+        if method != "GET" if changes is None else changes:
+            self._changing.add(self._number)
+            self._changes.append(record)
+        else:
+            self._reads.append(record)
         return record
 
     def ended(self, record: dict[str, Any]) -> None:
         """Keep what became of a request."""
-        if record["method"] != "GET":
+        if record["number"] in self._changing:
+            self._changing.discard(record["number"])
             self._journal.write("request", {"request": record})
 
     def remember(self, entry: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Runs the venue: two ports, a market that moves, a memory that survives."""
+"""Runs the venue: two ports, a market that moves, a memory that survives. It speaks one of two protocols."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 from aiohttp import web
 
@@ -15,12 +16,17 @@ from simulator.engine import MAKER_RATE, TAKER_RATE, Engine
 from simulator.faults import FaultPlan
 from simulator.gate import Gate
 from simulator.journal import Journal
+from simulator.kraken import app as kraken_app
+from simulator.kraken.gate import KrakenGate
 from simulator.request_log import RequestLog
 from simulator.venue import Venue
 
 API_KEY = "simulator-key"
 SECRET_KEY = "simulator-secret"
 """Keys of the only account, unless others are given. They open nothing but this simulator."""
+KRAKEN_SECRET_KEY = "c2ltdWxhdG9yLXNlY3JldC1vZi1rcmFrZW4="
+"""The same for Kraken, whose secrets are base64."""
+Protocol = Literal["binance", "kraken"]
 
 
 def default_balances() -> dict[str, Decimal]:
@@ -43,12 +49,19 @@ class Configuration:
     control_port: int = 0
     seed: int = 7
     data_dir: Path | None = None
+    protocol: Protocol = "binance"
     api_key: str = API_KEY
-    secret_key: str = SECRET_KEY
+    secret_key: str | None = None
+    """The protocol's own one unless it is given."""
     balances: dict[str, Decimal] = field(default_factory=default_balances)
     tick_interval_s: float = 0.25
     slices: int = 3
     weight_limit: int = 1_000_000
+    """Request weight per minute; Kraken: the call counter's limit."""
+    order_limit: int = 1_000_000
+    """Kraken: limit of the counter of orders and cancels."""
+    nonce_window_ms: int = 0
+    """Kraken: the key's own setting; several processes that share the key need some seconds."""
     maker_rate: Decimal = MAKER_RATE
     taker_rate: Decimal = TAKER_RATE
 
@@ -80,15 +93,17 @@ async def running(configuration: Configuration) -> AsyncIterator[Running]:
         slices=configuration.slices,
         maker_rate=configuration.maker_rate,
         taker_rate=configuration.taker_rate,
+        fees_in_quote=configuration.protocol == "kraken",
+        takes_crossing_makers=configuration.protocol == "kraken",
     )
     requests = RequestLog(journal)
     for entry in journal.read():
         (requests if entry["kind"] == "request" else engine).remember(entry)
-    gate = Gate(configuration.api_key, configuration.secret_key, clock_ms, configuration.weight_limit)
+    gate = Gate(configuration.api_key, configuration.secret_key or SECRET_KEY, clock_ms, configuration.weight_limit)
     venue = Venue(engine=engine, gate=gate, faults=FaultPlan(configuration.seed), requests=requests, clock_ms=clock_ms)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(journal.close)
-        url = await _serve(stack, venue_app.build(venue), configuration.host, configuration.port)
+        url = await _serve(stack, _face(venue, configuration), configuration.host, configuration.port)
         control_url = await _serve(
             stack, control_app.build(venue, skew), configuration.host, configuration.control_port
         )
@@ -96,6 +111,20 @@ async def running(configuration: Configuration) -> AsyncIterator[Running]:
             ticking = asyncio.create_task(_tick(engine, configuration.tick_interval_s))
             stack.callback(ticking.cancel)
         yield Running(venue=venue, url=url, control_url=control_url)
+
+
+def _face(venue: Venue, configuration: Configuration) -> web.Application:
+    if configuration.protocol == "binance":
+        return venue_app.build(venue)
+    gate = KrakenGate(
+        configuration.api_key,
+        configuration.secret_key or KRAKEN_SECRET_KEY,
+        venue.clock_ms,
+        call_limit=configuration.weight_limit,
+        order_limit=configuration.order_limit,
+        nonce_window_ms=configuration.nonce_window_ms,
+    )
+    return kraken_app.build(venue, gate)
 
 
 async def _serve(stack: contextlib.AsyncExitStack, app: web.Application, host: str, port: int) -> str:

@@ -1,20 +1,16 @@
 """The venue's face: Binance spot REST, as far as ccxt's `binanceus` uses it."""
 
-import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from simulator.faults import WHOLE_ANSWER, Fault
+from simulator.face import Call
+from simulator.faults import Fault
 from simulator.refusals import Refusal
 from simulator.routes import ROUTES, Route
 from simulator.venue import Venue
-
-HTML = "<html><body><h1>{status}</h1></body></html>"
-NOT_CARRIED_OUT = ("drop_before", "rate_limit", "maintenance")
 
 
 def build(venue: Venue) -> web.Application:
@@ -33,119 +29,57 @@ def _handler(venue: Venue, route: Route) -> Callable[[web.Request], Awaitable[we
         record = venue.requests.arrived(
             method=route.method, path=route.path, parameters=parameters, time_ms=venue.clock_ms()
         )
-        call = _Call(venue, route, request, parameters, record)
         try:
-            return await call.answer((query, body))
+            return await _BinanceCall(venue, request, record, route, parameters, (query, body)).answer()
         finally:
             venue.requests.ended(record)
 
     return handle
 
 
-class _Call:
-    """One request on its way through gate, faults and endpoint."""
+class _BinanceCall(Call):
+    """One request in Binance's words."""
 
     def __init__(
-        self, venue: Venue, route: Route, request: web.Request, parameters: dict[str, str], record: dict[str, Any]
+        self,
+        venue: Venue,
+        request: web.Request,
+        record: dict[str, Any],
+        route: Route,
+        parameters: dict[str, str],
+        sent: tuple[str, str],
     ) -> None:
-        self._venue = venue
+        super().__init__(venue, request, record)
         self._route = route
-        self._request = request
         self._parameters = parameters
-        self._record = record
-        self._headers: dict[str, str] = {}
+        self._sent = sent
 
-    async def answer(self, sent: tuple[str, str]) -> web.StreamResponse:
-        """Carry the request out as far as the faults let it, and return what the client sees."""
-        gate = self._venue.gate
-        try:
-            self._headers = gate.weigh(self._route.weighs(self._parameters))
-            if self._route.signed:
-                gate.check_signature(self._request.headers.get("X-MBX-APIKEY"), sent, self._parameters)
-                gate.check_window(self._parameters)
-            fault = self._venue.faults.strike(
-                self._route.method, self._route.path, self._venue.subject(self._parameters), WHOLE_ANSWER
-            )
-            return self._carried_out() if fault is None else await self._struck(fault)
-        except Refusal as refusal:
-            self._record["refused"] = refusal.code
-            return self._response(refusal.wire(), status=refusal.status, headers=refusal.headers)
+    def admit(self) -> None:
+        gate = self.venue.gate
+        self.headers = gate.weigh(self._route.weighs(self._parameters))
+        if self._route.signed:
+            gate.check_signature(self.request.headers.get("X-MBX-APIKEY"), self._sent, self._parameters)
+            gate.check_window(self._parameters)
 
-    def _carried_out(self) -> web.Response:
-        content = self._content()
-        headers = self._venue.gate.order_headers() if self._route.method == "POST" else {}
-        return self._response(content, headers=headers)
+    def admit_late(self) -> None:
+        if self._route.signed:
+            self.venue.gate.check_window(self._parameters)
 
-    def _content(self) -> Any:
-        content = self._route.endpoint(self._venue, self._parameters)
-        self._record["accepted"] = True
-        return content
+    def subject(self) -> dict[str, str]:
+        return self.venue.subject(self._parameters)
 
-    def _true_answer(self) -> str:
-        """Carry the request out, and return what the client would have seen: a refusal is lost like any answer."""
-        try:
-            content = self._content()
-        except Refusal as refusal:
-            self._record["refused"] = refusal.code
-            content = refusal.wire()
-        return json.dumps(content, separators=(",", ":"))
+    def content(self) -> Any:
+        return self._route.endpoint(self.venue, self._parameters)
 
-    def _response(self, content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-        transport = self._request.transport
-        self._record |= {"delivered": transport is not None and not transport.is_closing(), "status": status}
-        return web.Response(
-            text=json.dumps(content, separators=(",", ":")),
-            status=status,
-            headers={**self._headers, **(headers or {})},
-            content_type="application/json",
-        )
+    def success_headers(self) -> dict[str, str]:
+        return self.venue.gate.order_headers() if self._route.method == "POST" else {}
 
-    async def _struck(self, fault: Fault) -> web.StreamResponse:
-        self._record["fault"] = fault.kind
-        if fault.kind == "delay":
-            await asyncio.sleep(fault.seconds)
-            if self._route.signed:
-                self._venue.gate.check_window(self._parameters)
-            return self._carried_out()
-        if fault.kind == "rate_limit":
-            headers = {"Retry-After": str(int(fault.seconds))}
-            raise Refusal(-1003, "Too many requests.", status=fault.status or 429, headers=headers)
-        text = ""
-        if fault.accepted and fault.kind not in NOT_CARRIED_OUT:
-            text = self._true_answer()
-        if fault.kind == "hang":
-            await asyncio.sleep(fault.seconds)
-        if fault.kind in ("hang", "drop_before", "drop_after"):
-            return self._cut()
-        if fault.kind == "cut_short":
-            return await self._cut_short(text)
-        response = _spoilt(fault, text)
-        self._record["status"] = response.status
-        return response
+    def refused(self, refusal: Refusal) -> tuple[Any, int]:
+        return refusal.wire(), refusal.status
 
-    def _cut(self) -> web.StreamResponse:
-        if self._request.transport is not None:
-            self._request.transport.abort()
-        return web.Response()
+    def error(self, fault: Fault) -> tuple[Any, int]:
+        return {"code": fault.code, "msg": fault.msg}, 504 if fault.code == -1007 else 400
 
-    async def _cut_short(self, text: str) -> web.StreamResponse:
-        content = text.encode()
-        response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(content))})
-        await response.prepare(self._request)
-        await response.write(content[: len(content) // 2])
-        if self._request.transport is not None:
-            self._request.transport.close()
-        return response
-
-
-def _spoilt(fault: Fault, text: str) -> web.Response:
-    if fault.kind == "error":
-        status = fault.status or (504 if fault.code == -1007 else 400)
-        return web.json_response({"code": fault.code, "msg": fault.msg}, status=status)
-    if fault.kind in ("http_status", "maintenance"):
-        status = fault.status or (502 if fault.kind == "http_status" else 503)
-        return web.Response(text=HTML.format(status=status), status=status, content_type="text/html")
-    if fault.kind == "html_200":
-        return web.Response(text=HTML.format(status="Maintenance"), content_type="text/html")
-    half = text[: len(text) // 2] if fault.kind == "truncated" else ""
-    return web.Response(text=half, content_type="application/json")
+    def too_many(self, fault: Fault) -> Refusal:
+        headers = {"Retry-After": str(int(fault.seconds))}
+        return Refusal(-1003, "Too many requests.", status=fault.status or 429, headers=headers)

@@ -60,6 +60,11 @@ async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Po
 @pytest_asyncio.fixture(loop_scope="session")
 async def database_url(postgres: PostgresServer) -> str:
     """The address of a database of the test's own, migrated and empty."""
+    return await new_database(postgres)
+
+
+async def new_database(postgres: PostgresServer) -> str:
+    """Make a database, migrated and empty, and return its address."""
     name = f"test_{next(_database_number)}"
     connection = await asyncpg.connect(postgres.url("postgres"))
     try:

@@ -2,25 +2,34 @@
 
 from typing import Final
 
-from exchanges.venue_words import kraken_words
+from exchanges.venue_words import kraken_page, kraken_words
 from exchanges.venues.table import EVERY, ClientIds, VenueRules
 
 KRAKEN: Final = VenueRules(
     title="Kraken",
+    config={
+        # A counter of at most 15 that falls by one in 3 s; ccxt's cost of a call is its seconds.
+        "rateLimiterAlgorithm": "rollingWindow",
+        "rollingWindowSize": 45_000.0,
+    },
     wire={
-        EVERY: {"cl_ord_id": "{id}", "type": "{side}", "volume": "{quantity}"},
+        EVERY: {"cl_ord_id": "{id}", "type": "{side}", "volume": "{quantity}", "deadline": "*"},
         "market": {"ordertype": "market", "price": None},
         "limit": {"ordertype": "limit", "price": "{price}", "timeinforce": None, "oflags": None},
         "IOC": {"timeinforce": "IOC"},
-        "FOK": {"timeinforce": "FOK"},
         "post-only": {"oflags": "post"},
         "stop": {"ordertype": "stop-loss", "price": "{trigger}", "price2": None},
         "stop-limit": {"ordertype": "stop-loss-limit", "price": "{trigger}", "price2": "{price}"},
     },
+    notes={"FOK": "Kraken's REST interface knows GTC, IOC and GTD only"},
     client_ids=ClientIds(pattern=r"[!-~]{1,18}", says="a UUID, or up to 18 of ASCII", unique="open orders only"),
     list_key="clientOrderId",
     filled_keys=("vol_exec",),
     answer_keys=("result",),
+    page_of=kraken_page,
+    deadline_key="deadline",
+    clock_step_ms=1000,
+    counts_nonces=True,
     order_trades=False,  # ccxt's batch of trade ids ends with an empty one when their number divides by 20
     words=kraken_words,
     refusals={

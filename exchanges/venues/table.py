@@ -1,7 +1,7 @@
 """The form of a venue's table: how the venue is spoken to, how each order looks on the wire, what its words prove."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -12,6 +12,9 @@ CLOCK_ALLOWANCE_S: Final = 1
 """Error that the measured clock difference may have; measurements with a longer round trip are thrown away."""
 VISIBILITY_LAG_S: Final = 10
 """Time that a placed order may take to show in the venue's look-ups: Binance's own limit for one request."""
+ORDER_DEADLINE_S: Final = 10
+"""Where an order can name a deadline, it ends so long after signing: beyond the time in which we send it, with room
+for the request's way and the error of the measured clock."""
 
 EVERY: Final = "every order"
 """Key in `VenueRules.wire` for the fields that each order carries."""
@@ -110,6 +113,9 @@ class VenueRules:
     """Whether trades page by `fromId`; else by time."""
     trades_page: int | None = None
     """Largest page of trades; `None`: the venue's own."""
+    page_of: Callable[[object], tuple[int, int]] | None = None
+    """Reads how many trades a page holds and how many there are, where the venue pages by an offset (`ofs`) from the
+    latest one back."""
     order_trades: bool = True
     """Whether ccxt's `fetch_order_trades`, where it exists, can be used."""
     book_depths: tuple[int, ...] = ()
@@ -120,6 +126,13 @@ class VenueRules:
     """Whether lists of orders and trades come as JSON arrays."""
     validity_window_ms: int | None = None
     """The venue refuses a request that is older; it is then signed with the journaled time. `None`: no such rule."""
+    deadline_key: str | None = None
+    """The parameter by which an order names the moment (RFC 3339) from which the venue does not take it any more."""
+    clock_step_ms: int = 0
+    """How coarse the time is that the venue tells; it is taken to be in the middle of its step."""
+    counts_nonces: bool = False
+    """Whether every signed request must carry a greater number than all before it. They go one after the other then,
+    and the number is our own clock's: processes whose measured clocks differ would shut each other out."""
     words: Speaker = no_words
     """Reads codes and text out of the venue's error body."""
     refusals: Mapping[str, str] = field(default_factory=dict)
@@ -144,7 +157,9 @@ class VenueRules:
 
     @property
     def time_fence_s(self) -> int | None:
-        """Seconds after signing from which "not found" is proof; `None` where the venue has no such window."""
+        """Seconds after signing from which "not found" is proof; `None` without window and deadline."""
+        if self.deadline_key is not None:
+            return ORDER_DEADLINE_S - (-self.clock_step_ms // 1000) + CLOCK_ALLOWANCE_S + VISIBILITY_LAG_S
         if self.validity_window_ms is None:
             return None
         return -(-self.validity_window_ms // 1000) + CLOCK_ALLOWANCE_S + VISIBILITY_LAG_S

@@ -16,6 +16,8 @@ class VenueDriver(Protocol):
     exchange: Exchange
     has_stops: bool
     """Whether stop and stop-limit orders are taken."""
+    has_fok: bool
+    """Whether fill-or-kill orders are taken."""
 
     async def set_price(self, price: Decimal) -> None:
         """Put the market at the price and hold it there: asks start at most 1 % above it, bids at most 1 % below.

@@ -27,6 +27,7 @@ class PaperDriver:
     """A new account of the paper venue."""
 
     has_stops = True
+    has_fok = True
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine

@@ -113,7 +113,7 @@ async def test_configuration_is_merged_but_numbers_stay_text() -> None:
     await made.close()
 
 
-@pytest.mark.parametrize(("exchange", "fence_s"), [("binance", 16), ("binanceus", 16), ("kraken", None), ("okx", None)])
+@pytest.mark.parametrize(("exchange", "fence_s"), [("binance", 16), ("binanceus", 16), ("kraken", 22), ("okx", None)])
 async def test_time_fence_is_claimed_only_where_the_venue_has_a_window(exchange: str, fence_s: int | None) -> None:
     made = await opened(exchange)
     assert made.time_fence_s() == fence_s

@@ -288,6 +288,14 @@ def test_absence_is_believed_only_from_a_whole_answer(status: int | None, body: 
 
 
 @pytest.mark.parametrize(
+    ("body", "believed"), [({"error": [], "result": {}}, True), ({"error": []}, False), ({}, False)]
+)
+def test_absence_that_ccxt_reads_out_of_an_empty_answer_is_not_believed(body: object, believed: bool) -> None:
+    error = ccxt.OrderNotFound("ccxt says so of every answer without the order")
+    assert says_not_found(error, http_call(200, body), venue_rules("kraken")) is believed
+
+
+@pytest.mark.parametrize(
     ("venue", "status", "body"),
     [
         ("binance", 200, ""),
