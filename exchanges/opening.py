@@ -10,8 +10,10 @@ import ccxt
 import ccxt.async_support
 
 from domain.errors import ConfigurationError
+from domain.keys import KeySource
 from domain.order import TradingMode
 from domain.ports import Credentials, Exchange
+from exchanges.account_keys import in_ccxts_words
 from exchanges.ccxt_client import VenueClient
 from exchanges.ccxt_exchange import CcxtExchange
 from exchanges.ccxt_transport import VenueSessions, watched_class
@@ -36,6 +38,7 @@ async def open_exchange(
     mode: TradingMode,
     ccxt_config: Mapping[str, object],
     credentials: Credentials,
+    key_source: KeySource | None = None,
     time_fence_s: int | Literal["never"] | None = None,
     allow_generic: bool = False,
     clock: Callable[[], datetime] = system_clock,
@@ -49,6 +52,8 @@ async def open_exchange(
         A ccxt id, such as `binanceus`.
     ccxt_config
         Merged into ccxt's constructor as it stands. If it names any of `urls.api`, then only those addresses are used.
+    key_source
+        Where newer keys come from while the account is open; `None`: `credentials` stay.
     time_fence_s
         Seconds, 1 or more, instead of the venue's own time fence; `never`: it has none, a person decides.
     allow_generic
@@ -74,7 +79,7 @@ async def open_exchange(
         _require_keys(account, api)
     sessions = VenueSessions(verify=bool(api.verify), cafile=api.cafile, trust_env=bool(api.aiohttp_trust_env))
     api.session, api.own_session = sessions, False
-    client = VenueClient(api, sessions=sessions, rules=_effective(rules, api), clock=clock)
+    client = VenueClient(api, sessions=sessions, rules=_effective(rules, api), clock=clock, keys=key_source)
     opened = CcxtExchange(client, time_fence_s=time_fence_s)
     return paper(opened) if paper is not None and mode is TradingMode.PAPER else opened
 
@@ -111,14 +116,11 @@ def _instance(
             f"account {account!r}: {', '.join(named)} must not stand in the ccxt configuration",
             advice="Put keys into Vault or the environment; see the settings of `credentials`.",
         )
-    secrets = {
-        "apiKey": keys.api_key, "secret": keys.secret_key, "password": keys.passphrase, "uid": keys.uid,
-    }  # fmt: skip
     ours = {
         # Text keeps every digit. ccxt's own retries would send an order again.
         "number": str,
         "enableRateLimit": True,
-        **{name: secret.get_secret_value() for name, secret in secrets.items() if secret is not None},
+        **in_ccxts_words(keys),
     }
     merged = ccxt.Exchange.deep_extend(rules.config, ours, dict(ccxt_config), {"number": str})
     api = watched_class(exchange)(merged)
