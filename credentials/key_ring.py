@@ -4,15 +4,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Final
 
 from domain.errors import CredentialsUnavailable
 from domain.keys import KeyChange
 from domain.ports import Credentials, CredentialStore
 from observability import metrics
 
-ASKED_AGAIN_AFTER_S: Final = 1.0
-"""Keys that were read within this time are not asked for again, however many calls the venue refuses at once."""
 log = logging.getLogger("volex.keys")
 
 
@@ -47,6 +44,8 @@ class KeyRing:
         self._version = 0
         self._read_at = float("-inf")
         self._answered = True
+        self._asked = 0
+        self._answers_up_to = 0
         self._lock = asyncio.Lock()
 
     @property
@@ -74,9 +73,15 @@ class KeyRing:
         return self._keys
 
     async def renewed_since(self, version: int) -> KeyChange:
-        """Ask the store for newer keys than those of `version`. Never raises."""
+        """Ask the store for newer keys than those of `version`. Never raises.
+
+        Only a reading that began after this was asked tells: keys may have been written since an earlier one. All
+        that ask meanwhile share it.
+        """
+        self._asked += 1
+        asked = self._asked
         async with self._lock:
-            if self._version == version and self._clock() - self._read_at > ASKED_AGAIN_AFTER_S:
+            if self._version == version and self._answers_up_to < asked:
                 await self._refresh()
             if self._version != version:
                 return KeyChange.NEWER
@@ -91,6 +96,7 @@ class KeyRing:
 
     async def _refresh(self) -> None:
         """Read the keys; a store that does not answer leaves those that are known."""
+        self._answers_up_to = self._asked
         try:
             await self._read()
         except CredentialsUnavailable as error:
