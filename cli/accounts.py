@@ -91,6 +91,8 @@ async def _check(settings: "Settings", account: str) -> "KeyCheck":
         mode=settings.mode_of(account),
         ccxt_config=entry.ccxt,
         credentials=await open_key_ring(settings, account).open(),
+        time_fence_s=entry.time_fence_s,
+        allow_generic=entry.allow_generic,
     )
     try:
         assert isinstance(exchange, CcxtExchange)

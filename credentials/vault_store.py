@@ -108,7 +108,7 @@ class VaultCredentialStore:
         if client is None or lease is None:
             self._asked("our own token", lambda fresh: fresh.auth.token.lookup_self())
         elif lease.ttl_s and lease.renewable:
-            renewed = lease_of(self._asked("our own token", lambda kept: kept.auth.token.renew_self()))
+            renewed = self._asked("our own token", lambda kept: lease_of(kept.auth.token.renew_self()))
             with self._one_at_a_time:
                 # A token near the end of its longest life is given less at each renewal.
                 self._lease = renewed
@@ -138,14 +138,14 @@ class VaultCredentialStore:
 
     def _read(self, path: str) -> Mapping[str, Any]:
         place = f"{self._mount}/{path}"
-        answer = self._asked(
-            place,
-            lambda client: client.secrets.kv.v2.read_secret_version(
-                path=path, mount_point=self._mount, raise_on_deleted_version=True
-            ),
-        )
-        found: Mapping[str, Any] = answer["data"]["data"]
-        return found
+
+        def read(client: hvac.Client) -> Mapping[str, Any]:
+            kv = client.secrets.kv.v2
+            answer = kv.read_secret_version(path=path, mount_point=self._mount, raise_on_deleted_version=True)
+            found: Mapping[str, Any] = dict(answer["data"]["data"])
+            return found
+
+        return self._asked(place, read)
 
     def _asked(self, what: str, call: Callable[[hvac.Client], Answer]) -> Answer:
         """Ask Vault, logged in. Raises `CredentialsUnavailable`; no word of its answer is in the message."""
@@ -163,7 +163,8 @@ class VaultCredentialStore:
                 f"the certificate of Vault at {self._address} is not trusted",
                 advice="Set VAULT_CACERT to the certificate of the authority that signed it.",
             ) from None
-        except (VaultError, requests.RequestException, OSError) as error:
+        except (VaultError, requests.RequestException, OSError, KeyError, TypeError, ValueError) as error:
+            # The last three: something else than Vault answers at that address.
             raise CredentialsUnavailable(f"Vault at {self._address} gives no answer ({type(error).__name__})") from None
 
     def _logged_in(self, call: Callable[[hvac.Client], Answer]) -> Answer:

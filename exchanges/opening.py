@@ -67,21 +67,20 @@ async def open_exchange(
         When the id is unknown, keys are missing or stand in `ccxt_config`, or the mode is not possible there.
     """
     check_venue(account, exchange, mode=mode, allow_generic=allow_generic, time_fence_s=time_fence_s)
-    if mode is TradingMode.PAPER and paper is None:
+    is_paper, rules = mode is TradingMode.PAPER, venue_rules(exchange)
+    if is_paper and paper is None:
         raise ConfigurationError(f"account {account!r}: paper mode needs a paper book")
-    keys = Credentials() if mode is TradingMode.PAPER else credentials
-    rules = venue_rules(exchange)
-    api = _instance(account, exchange, rules, ccxt_config, keys)
+    api = _instance(account, exchange, rules, ccxt_config, Credentials() if is_paper else credentials)
     _point_elsewhere(api, ccxt_config)
     if mode is TradingMode.SANDBOX and not _own_addresses(ccxt_config):
         _enter_sandbox(account, api, rules)
-    if mode is not TradingMode.PAPER:
+    if not is_paper:
         _require_keys(account, api)
     sessions = VenueSessions(verify=bool(api.verify), cafile=api.cafile, trust_env=bool(api.aiohttp_trust_env))
     api.session, api.own_session = sessions, False
     client = VenueClient(api, sessions=sessions, rules=_effective(rules, api), clock=clock, keys=key_source)
     opened = CcxtExchange(client, time_fence_s=time_fence_s)
-    return paper(opened) if paper is not None and mode is TradingMode.PAPER else opened
+    return paper(opened) if paper is not None and is_paper else opened
 
 
 def check_venue(
