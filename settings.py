@@ -8,7 +8,8 @@ import difflib
 import ipaddress
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -35,13 +36,22 @@ from domain.identifiers import ACCOUNT
 from domain.limits import FIRM, Limits
 from domain.order import TradingMode
 from domain.risk import AccountTerms
-from settings_sections import AccountSettings, PaperSettings, RiskAgentSettings, RiskSettings, Words, WorkerSettings
+from settings_sections import (
+    AccountSettings,
+    PaperSettings,
+    RiskAgentSettings,
+    RiskSettings,
+    VaultSettings,
+    Words,
+    WorkerSettings,
+)
+from settings_vault import from_vault
 
 CONFIG_FILE: Final = "volex.toml"
 _DATABASE_SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 
 
-class Settings(BaseSettings):
+class Settings(VaultSettings, BaseSettings):
     """All settings. Made by `load_settings`; by itself it holds the defaults and what it is given.
 
     Environment names are the field names in capitals, those of a section with two underscores between:
@@ -67,18 +77,10 @@ class Settings(BaseSettings):
     dry_run_mode: bool = Field(default=True, description="true forces every account into paper mode")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="least level logged")
     debug: bool = Field(default=False, description="log at level DEBUG")
-    vault_addr: str | None = Field(default=None, description="address of Vault; without it keys come from elsewhere")
-    vault_token: SecretStr | None = Field(default=None, description="token for Vault")
-    vault_role_id: str | None = Field(default=None, description="AppRole log-in: the role's id")
-    vault_secret_id: SecretStr | None = Field(default=None, description="AppRole log-in: the secret id")
-    vault_kubernetes_role: str | None = Field(default=None, description="Kubernetes log-in: the role's name")
-    vault_kubernetes_token_path: Path = Field(
-        default=Path("/var/run/secrets/kubernetes.io/serviceaccount/token"),
-        description="Kubernetes log-in: the service account's token",
+    strict_keys: bool = Field(default=False, description="true: refuse to start with a key that may withdraw")
+    rate_limit_per_minute: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="requests a minute to each account's venue, a cap below its own"
     )
-    vault_namespace: str | None = Field(default=None, description="namespace of Vault Enterprise")
-    vault_cacert: Path | None = Field(default=None, description="certificate of Vault's authority, PEM")
-    vault_mount: str = Field(default="secret", description="mount of Vault's KV version 2 store")
     default_exchange: str = Field(default="binanceus", description="account used when a request names none")
     ui_address: str | None = Field(default=None, description="address of the Temporal Web UI, for links")
     accounts: dict[str, AccountSettings] = Field(
@@ -122,6 +124,8 @@ class Settings(BaseSettings):
                 raise ValueError(f'accounts.{name}: orders at the venue need credentials = "vault" or "env"')
             if self.accounts[name].credentials == "vault" and not self.vault_addr:
                 raise ValueError(f'accounts.{name}: credentials = "vault" needs VAULT_ADDR')
+        if self.risk.agent.url is not None and self.risk.agent.secret is None and not self.vault_addr:
+            raise ValueError("risk.agent: needs a secret: set RISK__AGENT__SECRET, or risk_agent_secret in Vault")
         return self
 
     @field_validator("accounts")
@@ -212,11 +216,40 @@ def load_settings(environ: Mapping[str, str] | None = None, *, vault: Mapping[st
         When the file cannot be read, holds an unknown key, or a value does not fit. Secrets are not in the message.
     """
     environ = os.environ if environ is None else environ
+    values = _configured(environ)
+    with _told_in_words():
+        return Settings(**_merged(_merged(from_vault(vault or {}, configured=values), values), _from_environ(environ)))
+
+
+def load_vault_settings(environ: Mapping[str, str] | None = None) -> VaultSettings:
+    """Read how Vault is reached, and nothing else: what it holds may be needed before the rest fits together.
+
+    Raises
+    ------
+    ConfigurationError
+        As `load_settings` does.
+    """
+    environ = os.environ if environ is None else environ
+    with _told_in_words():
+        values = _merged(_configured(environ), _from_environ(environ))
+        return VaultSettings(**{name: values[name] for name in VaultSettings.model_fields if name in values})
+
+
+def _configured(environ: Mapping[str, str]) -> dict[str, Any]:
     named = environ.get("VOLEX_CONFIG")
     path = Path(named or CONFIG_FILE)
-    values = _read_file(path) if named or path.exists() else {}
+    return _read_file(path) if named or path.exists() else {}
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    with _told_in_words():
+        return _Environment(environ)()
+
+
+@contextmanager
+def _told_in_words() -> Iterator[None]:
     try:
-        return Settings(**_merged(_merged(_from_vault(vault or {}), values), _Environment(environ)()))
+        yield
     except ValidationError as error:
         problems = "; ".join(_problem(problem["loc"], problem["msg"]) for problem in error.errors())
         raise ConfigurationError(f"settings do not fit: {problems}") from None
@@ -235,13 +268,6 @@ def _merged(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str,
         below = merged.get(key)
         merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
-
-
-def _from_vault(texts: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {key: texts[key] for key in ("dry_run_mode", "default_exchange") if key in texts}
-    if "max_order_size" in texts:
-        values["risk"] = {"max_order_notional": texts["max_order_size"]}
-    return values
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -265,7 +291,9 @@ def _check_keys(path: Path, values: Mapping[str, Any], model: type[BaseModel], *
             raise ConfigurationError(f"{path}: unknown key {where}{key}", advice=advice)
         if key == "agent" and isinstance(value, dict):
             if "secret" in value:
-                raise ConfigurationError(f"{path}: {where}agent.secret belongs in the environment: RISK__AGENT__SECRET")
+                raise ConfigurationError(
+                    f"{path}: {where}agent.secret belongs in the environment or in Vault: RISK__AGENT__SECRET"
+                )
             _check_keys(path, value, RiskAgentSettings, where=f"{where}{key}.")
         elif key == FIRM and isinstance(value, dict):
             _check_keys(path, value, Limits, where=f"{where}{key}.")
@@ -303,6 +331,8 @@ __all__ = [
     "RiskAgentSettings",
     "RiskSettings",
     "Settings",
+    "VaultSettings",
     "WorkerSettings",
     "load_settings",
+    "load_vault_settings",
 ]

@@ -25,6 +25,30 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class VaultSettings(Section):
+    """How Vault is reached; part of the settings' top level."""
+
+    vault_addr: str | None = Field(default=None, description="address of Vault; without it keys come from elsewhere")
+    vault_token: SecretStr | None = Field(default=None, description="token for Vault")
+    vault_role_id: str | None = Field(default=None, description="AppRole log-in: the role's id")
+    vault_secret_id: SecretStr | None = Field(default=None, description="AppRole log-in: the secret id")
+    vault_kubernetes_role: str | None = Field(default=None, description="Kubernetes log-in: the role's name")
+    vault_kubernetes_token_path: Path = Field(
+        default=Path("/var/run/secrets/kubernetes.io/serviceaccount/token"),
+        description="Kubernetes log-in: the service account's token",
+    )
+    vault_namespace: str | None = Field(default=None, description="namespace of Vault Enterprise")
+    vault_cacert: Path | None = Field(default=None, description="certificate of Vault's authority, PEM")
+    vault_mount: str = Field(default="secret", description="mount of Vault's KV version 2 store")
+    vault_refresh_s: int = Field(default=30, ge=1, description="seconds between two readings of the exchange keys")
+    vault_cache_s: int = Field(
+        default=3600,
+        ge=1,
+        description="seconds for which keys that were read go on serving new orders while Vault does not answer; "
+        "cancels and look-ups go on for ever",
+    )
+
+
 class AccountSettings(Section):
     """One account at one venue: `[accounts.NAME]`."""
 
@@ -32,6 +56,11 @@ class AccountSettings(Section):
     mode: TradingMode = Field(default=TradingMode.PAPER, description="paper, sandbox or live")
     credentials: Literal["vault", "env", "none"] = Field(
         default="none", description="where the keys come from: vault, env (NAME_API_KEY, NAME_SECRET_KEY) or none"
+    )
+    vault_key: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="name under `api_keys/` in Vault; the venue's own (`exchange`) when left out",
     )
     ccxt: dict[str, Any] = Field(
         default={}, repr=False, description="merged into ccxt's constructor as it stands: urls, options, proxies, …"
@@ -64,7 +93,7 @@ class RiskAgentSettings(Section):
 
     url: str | None = Field(default=None, description="where the risk agent is asked: http:// or https://")
     secret: SecretStr | None = Field(
-        default=None, description="what questions and answers are signed with; only in the environment"
+        default=None, description="what questions and answers are signed with; in the environment or in Vault"
     )
     timeout_ms: int = Field(default=1000, ge=10, le=8000, description="milliseconds that its answer may take")
     scopes: Words = Field(default=(), description="scopes whose orders it is asked about; all orders if empty")
@@ -72,12 +101,12 @@ class RiskAgentSettings(Section):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
+        if self.secret is not None and len(self.secret.get_secret_value()) < SECRET_MIN_LENGTH:
+            raise ValueError(f"needs a secret of {SECRET_MIN_LENGTH} characters or more: set RISK__AGENT__SECRET")
         if self.url is None:
             return self
         if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
             raise ValueError("url must begin with http:// or https://")
-        if self.secret is None or len(self.secret.get_secret_value()) < SECRET_MIN_LENGTH:
-            raise ValueError(f"needs a secret of {SECRET_MIN_LENGTH} characters or more: set RISK__AGENT__SECRET")
         for scope in self.scopes:
             if not SCOPE.fullmatch(scope):
                 raise ValueError(f"scopes: {scope!r} is none: use firm, account:NAME, symbol:…, strategy:… or key:…")

@@ -30,18 +30,21 @@ from activities.resolve_activities import ResolveActivities
 from activities.trip_watch import TripWatch
 from activities.valuing import Valuing
 from activities.venue_activities import VenueActivities
-from credentials import open_credentials
+from credentials import load_all_settings, open_key_ring, open_vault
+from credentials.key_ring import KeyRing
 from domain.errors import ConfigurationError, CredentialsUnavailable, StoreUnavailable
 from domain.identifiers import ORDERS_QUEUE, order_id_from_bytes, venue_queue
 from domain.ports import Exchange
 from domain.risk_agent import RiskAgent
 from domain.trips import TripTerms
+from exchanges.ccxt_exchange import CcxtExchange
+from exchanges.key_permissions import look_at_keys
 from exchanges.opening import check_venue, open_exchange
 from exchanges.paper_exchange import PaperExchange, PaperTerms
 from observability.logs import set_up_logs
 from observability.metrics import serve
 from risk_agent import HttpRiskAgent
-from settings import Settings, load_settings
+from settings import Settings
 from starter.connection import connect_with
 from starter.feeds import keep_account_workflows, reconcile_soon, start_feed
 from starter.kill import TemporalOrderPlacer, keep_sweeping, keep_watching
@@ -123,8 +126,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 def _risk_agent(settings: Settings) -> HttpRiskAgent | None:
     """Return the external risk agent, if one is configured; its settings have checked that there is a secret."""
     own = settings.risk.agent
-    if own.url is None or own.secret is None:
+    if own.url is None:
         return None
+    if own.secret is None:
+        raise ConfigurationError("risk.agent has a url and no secret", advice="Set RISK__AGENT__SECRET.")
     return HttpRiskAgent(own.url, own.secret, timeout_ms=own.timeout_ms, scopes=tuple(own.scopes), shadow=own.shadow)
 
 
@@ -270,6 +275,16 @@ async def _once_there(stop: asyncio.Event, step: Callable[[], Awaitable[T]]) -> 
             await _pause(stop, SERVER_RETRY_S)
 
 
+async def _unless_stopped(stop: asyncio.Event, task: "asyncio.Task[None]") -> None:
+    """Wait for a task that may take long, and raise what it raises."""
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not task.done():
+        raise _Stopped
+    task.result()
+
+
 class _Stopped(Exception):
     """The worker was asked to stop while it was still waiting for what it needs."""
 
@@ -288,19 +303,29 @@ async def _open_exchanges(
     stop: asyncio.Event,
 ) -> Mapping[str, Exchange]:
     exchanges: dict[str, Exchange] = {}
+    vault = open_vault(settings) if settings.vault_addr else None
+    if vault is not None:
+        stack.callback(asyncio.create_task(vault.keep()).cancel)
     for account in served:
-        exchanges[account] = await _open(settings, account, engine, stop)
+        keys = open_key_ring(settings, account, vault=vault)
+        exchanges[account] = await _open(settings, account, engine, stop, keys)
         stack.push_async_callback(exchanges[account].close)
+        opened = exchanges[account]
+        if isinstance(opened, CcxtExchange):
+            looking = asyncio.create_task(look_at_keys(opened, account, strict=settings.strict_keys))
+            for task in (looking, asyncio.create_task(keys.keep(settings.vault_refresh_s))):
+                stack.callback(task.cancel)
+            if settings.strict_keys:
+                await _unless_stopped(stop, looking)
     return exchanges
 
 
-async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asyncio.Event) -> Exchange:
+async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asyncio.Event, keys: KeyRing) -> Exchange:
     """Open one account; keys that cannot be had yet are waited for, and the log says so."""
     entry, mode = settings.accounts[account], settings.mode_of(account)
     generic, fence_s = entry.allow_generic, entry.time_fence_s
     # Before keys are waited for: no key helps an account that may not trade where it says.
     check_venue(account, entry.exchange, mode=mode, allow_generic=generic, time_fence_s=fence_s)
-    store = open_credentials(settings, account)
     terms = PaperTerms(
         opening_balances=settings.paper.balances,
         maker_rate=settings.paper.maker_rate,
@@ -309,7 +334,7 @@ async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asy
     )
     while True:
         try:
-            credentials = await store.credentials(account, entry.exchange)
+            credentials = await keys.open()
         except CredentialsUnavailable as error:
             log.warning("credentials_unavailable", extra={"account": account, "text": str(error)})
             await _pause(stop, CREDENTIALS_RETRY_S)
@@ -320,6 +345,7 @@ async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asy
             mode=mode,
             ccxt_config=entry.ccxt,
             credentials=credentials,
+            key_source=keys,
             time_fence_s=fence_s,
             allow_generic=generic,
             paper=lambda market_data: PaperExchange(
@@ -346,7 +372,8 @@ async def _main(settings: Settings) -> None:
 def main() -> None:
     """Run the worker. Exit code 2 when the settings contradict each other."""
     try:
-        settings = load_settings()
+        set_up_logs()
+        settings = load_all_settings()
         set_up_logs(level="DEBUG" if settings.debug else settings.log_level)
         asyncio.run(_main(settings))
         code = 0

@@ -14,7 +14,8 @@ from api import account, approvals, cases, equity, health, kill, market, orders,
 from api.auth import Entrance
 from api.context import Context
 from api.venues import Venues
-from credentials import open_credentials, open_vault
+from credentials import open_key_ring, open_vault
+from credentials.vault_store import VaultCredentialStore
 from domain.order import TradingMode
 from domain.ports import Credentials, Exchange
 from exchanges.opening import open_exchange
@@ -75,14 +76,15 @@ async def _wired(settings: Settings) -> AsyncIterator[Context]:
     engine = open_engine(settings.database_url.get_secret_value(), application_name=identity)
     reader = SqlOrderReader(engine)
     client = await ExecutionClient.from_settings(settings, reader=reader, identity=identity, lazy=True)
-    venues = Venues(settings.accounts, open_exchange=lambda name: _open_public(settings, name))
     vault = open_vault(settings) if settings.vault_addr else None
+    renewing = asyncio.create_task(vault.keep()) if vault is not None else None
+    venues = Venues(settings.accounts, open_exchange=lambda name: _open_public(settings, name, vault))
     checks = health.HealthChecks(
         settings,
         client=client,
         reader=reader,
         venues=venues,
-        probe_vault=vault.execution_settings if vault is not None else None,
+        probe_vault=vault.probe if vault is not None else None,
     )
     try:
         yield Context(
@@ -98,15 +100,17 @@ async def _wired(settings: Settings) -> AsyncIterator[Context]:
             risk=SqlRiskDesk(engine),
         )
     finally:
+        if renewing is not None:
+            renewing.cancel()
         await venues.close()
         await engine.dispose()
 
 
-async def _open_public(settings: Settings, name: str) -> Exchange:
+async def _open_public(settings: Settings, name: str, vault: VaultCredentialStore | None) -> Exchange:
     """Open the venue for its public data. Only a sandbox needs keys for that: they lead to another network."""
     entry = settings.accounts[name]
     sandbox = settings.mode_of(name) is TradingMode.SANDBOX
-    keys = await open_credentials(settings, name).credentials(name, entry.exchange) if sandbox else Credentials()
+    keys = await open_key_ring(settings, name, vault=vault).open() if sandbox else Credentials()
     return await open_exchange(
         account=name,
         exchange=entry.exchange,

@@ -10,10 +10,11 @@ import psutil  # type: ignore[import-untyped]  # psutil ships no types
 from pydantic import SecretStr
 
 from cli.stack import default_data_dir
+from credentials import load_seen_settings
 from domain.errors import UnknownAccount
 from embedded.configuration import reachable_url
 from embedded.data_directory import DataDirectory
-from settings import Settings, load_settings
+from settings import Settings
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def find(data_dir: Path | None = None) -> Addresses:
     ConfigurationError
         When the settings do not fit.
     """
-    own = load_settings()
+    own = load_seen_settings()
     configured = Addresses(settings=own, api=reachable_url(own.api_host, own.api_port))
     stack = _running_stack(data_dir or default_data_dir())
     if stack is None:
@@ -69,7 +70,7 @@ def find(data_dir: Path | None = None) -> Addresses:
     if stack["database"]:
         changes["database_url"] = SecretStr(stack["database"])
     return Addresses(
-        settings=load_settings(environ).model_copy(update=changes),
+        settings=load_seen_settings(environ).model_copy(update=changes),
         api=stack["api"] or configured.api,
         stack=Path(stack["data_dir"]),
     )

@@ -230,15 +230,11 @@ async def _venue(settings: "Settings", account: str) -> AsyncIterator[Finding]:
 
 
 async def _open(settings: "Settings", account: str) -> "Exchange":
-    from credentials import open_credentials
-    from domain.order import TradingMode
-    from domain.ports import Credentials
+    from credentials import open_key_ring
     from exchanges.opening import open_exchange
 
     entry, mode = settings.accounts[account], settings.mode_of(account)
-    keys = Credentials()
-    if mode is not TradingMode.PAPER:
-        keys = await open_credentials(settings, account).credentials(account, entry.exchange)
+    keys = await open_key_ring(settings, account).open()
     return await open_exchange(
         account=account,
         exchange=entry.exchange,

@@ -6,7 +6,23 @@ from typing import Final
 
 import typer
 
-from cli import account, approvals, cases, demo, doctor, doubts, equity, kill, orders, render, report, risk, stack
+from cli import (
+    account,
+    accounts,
+    approvals,
+    cases,
+    demo,
+    doctor,
+    doubts,
+    equity,
+    kill,
+    orders,
+    render,
+    report,
+    risk,
+    stack,
+    vault,
+)
 from cli.exit_codes import EPILOG, code_of
 from domain.errors import ExecutionError
 
@@ -29,6 +45,8 @@ approvals.register(app)
 kill.register(app)
 risk.register(app)
 doctor.register(app)
+accounts.register(app)
+vault.register(app)
 
 
 def main() -> None:

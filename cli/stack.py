@@ -75,6 +75,7 @@ async def run_stack(options: "StackOptions") -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    set_up_logs()
     stack = EmbeddedStack(options)
     set_up_logs(level=stack.configuration.settings.log_level)
     typer.echo(f"volex is starting, data in {stack.data.path} …")
@@ -123,10 +124,11 @@ def api() -> None:
     """Run the REST interface against the configured Temporal and database."""
     import uvicorn
 
+    from credentials import load_all_settings
     from observability.logs import set_up_logs
-    from settings import load_settings
 
-    settings = load_settings()
+    set_up_logs()
+    settings = load_all_settings()
     settings.check_api_key()
     set_up_logs(level="DEBUG" if settings.debug else settings.log_level)
     from api.app import create_app

@@ -27,7 +27,7 @@
     │   ├── VenueUnavailable    no answer, or an answer we cannot read  ask again later
     │   ├── RateLimited         the venue asks us to slow down          ask again after `retry_after_s`
     │   ├── ClockSkew           our clock is off for the venue          sync, then ask again
-    │   ├── CredentialsRefused  key wrong, revoked or not permitted     a person must act
+    │   ├── CredentialsRefused  key wrong, revoked or not permitted     a person must act; asked again
     │   └── VenueRefused        a proven refusal of this request        record and stop
     ├── CredentialsUnavailable  the credential store gives none         ask again later
     └── StoreUnavailable        the ledger does not answer              ask again later
@@ -245,9 +245,13 @@ class ClockSkew(VenueError):
 
 
 class CredentialsRefused(VenueError):
-    """The venue does not take the key, or the key lacks the permission."""
+    """The venue does not take the key, or the key lacks the permission.
+
+    What must happen is asked again: keys are rotated, and an order in doubt is not given up for a key.
+    """
 
     code = "CREDENTIALS_REFUSED"
+    retryable = True
     advice = "Check the account's API key, its permissions and its list of allowed addresses."
 
 

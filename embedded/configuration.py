@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from credentials import load_all_settings
 from embedded.child import free_port
-from settings import CONFIG_FILE, Settings, load_settings
+from settings import CONFIG_FILE, Settings
 
 _OVERLAY: Final = """
 # Added by the embedded stack, for no account is configured: the first order needs neither network nor key.
@@ -83,7 +84,7 @@ class StackConfiguration:
         path = Path(named) if named else Path(CONFIG_FILE)
         self.config = path.resolve() if named or path.exists() else None
         self.environ: Mapping[str, str] = {**environ, **({"VOLEX_CONFIG": str(self.config)} if self.config else {})}
-        self.settings = load_settings(self.environ)
+        self.settings = load_all_settings(self.environ)
         self.settings.check_api_key()
 
     @property

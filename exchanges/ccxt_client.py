@@ -10,9 +10,11 @@ from typing import Any, Final
 
 import ccxt
 
-from domain.errors import ClockSkew, RateLimited, VenueError, VenueUnavailable
+from domain.errors import ClockSkew, CredentialsRefused, RateLimited, VenueError, VenueUnavailable
 from domain.instrument import Instrument
+from domain.keys import KeyChange, KeySource
 from domain.reports import SubmitOutcome, SubmitVerdict, VenueStatus
+from exchanges.account_keys import AccountKeys
 from exchanges.ccxt_mapping import EPOCH, instruments_from
 from exchanges.ccxt_transport import HttpCall, Probe, VenueSessions, probing
 from exchanges.venue_rules import CLOCK_ALLOWANCE_S, VenueRules
@@ -53,10 +55,21 @@ class VenueClient:
         A ccxt instance of a class made by `watched_class`.
     clock
         Gives our time, UTC.
+    keys
+        Where newer keys come from when the venue refuses those of `api`; `None` where they never change.
     """
 
-    def __init__(self, api: Any, *, sessions: VenueSessions, rules: VenueRules, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        api: Any,
+        *,
+        sessions: VenueSessions,
+        rules: VenueRules,
+        clock: Callable[[], datetime],
+        keys: KeySource | None = None,
+    ) -> None:
         self.api = api
+        self.keys = AccountKeys(api, keys)
         self.rules = rules
         self.clock = clock
         self._sessions = sessions
@@ -105,10 +118,25 @@ class VenueClient:
     async def try_ask(
         self, call: Callable[[], Awaitable[Any]], *, signed: bool = False, urgent: bool = False
     ) -> Answer:
-        """Return what came of the operation. Raises `RateLimited` without asking while the venue wants a pause."""
+        """Return what came of the operation. Raises `RateLimited` without asking while the venue wants a pause.
+
+        A signed one whose key the venue refuses is made once more when there are newer keys: it may be repeated.
+        """
         self.raise_if_paused()
-        if signed:
-            await self.know_clock()
+        if not signed:
+            return await self._tried(call, urgent=urgent)
+        await self.know_clock()
+        version = self.keys.take_newest()
+        answer = await self._tried(call, urgent=urgent)
+        if not self._refuses_key(answer) or await self.keys.renewed_since(version) is not KeyChange.NEWER:
+            return answer
+        return await self._tried(call, urgent=urgent)
+
+    def _refuses_key(self, answer: Answer) -> bool:
+        failed = answer.error is not None
+        return failed and isinstance(read_failure(answer.error, answer.last_call, self.rules), CredentialsRefused)
+
+    async def _tried(self, call: Callable[[], Awaitable[Any]], *, urgent: bool) -> Answer:
         probe = Probe(urgent=urgent)
         answer = Answer(calls=probe.calls)
         try:

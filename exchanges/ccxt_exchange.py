@@ -11,6 +11,7 @@ import ccxt
 from domain.errors import RateLimited, UnknownSymbol, VenueError, VenueUnavailable
 from domain.events import Fill, Reason
 from domain.instrument import Instrument
+from domain.keys import KeyCheck
 from domain.numbers import plain
 from domain.order import OrderType, TimeInForce
 from domain.ports import LastLook
@@ -35,6 +36,7 @@ from exchanges.ccxt_mapping import (
     ticker_from,
 )
 from exchanges.ccxt_transport import Gate, NotSent, Probe, probing
+from exchanges.key_permissions import check_keys
 from exchanges.shared_reads import SharedReads
 from exchanges.trade_pages import all_pages, pages_by_offset, readable
 from exchanges.venue_rules import ORDER_DEADLINE_S, SEND_WITHIN_S
@@ -75,6 +77,10 @@ class CcxtExchange:
 
         Raises nothing but `CancelledError`, after which the journal knows no more than that it may have left.
         """
+        too_old = self._client.keys.too_old()
+        if too_old is not None:
+            return too_old
+        version = self._client.keys.take_newest()
         try:
             call = await self._prepared(submission)
         except NotSent as refusal:
@@ -106,7 +112,7 @@ class CcxtExchange:
             now=self._client.clock(),
         )
         self._client.note_submission(probe, outcome)
-        return outcome
+        return await self._client.keys.judged(outcome, version)
 
     async def _prepared(self, submission: Submission) -> Callable[[], Awaitable[Any]]:
         """Return the call that sends the order. Raises `NotSent` when the order cannot be sent as it is meant."""
@@ -323,6 +329,10 @@ class CcxtExchange:
         if self._time_fence_s == "never":
             return None
         return self._time_fence_s if self._time_fence_s is not None else self._rules.time_fence_s
+
+    async def check_keys(self) -> KeyCheck:
+        """Make a signed read, and tell what the key may do. Raises `VenueUnavailable` and its like, for weather."""
+        return await check_keys(self._client)
 
     async def close(self) -> None:
         """Close connections. The exchange cannot be used afterwards."""

@@ -10,8 +10,10 @@ import ccxt
 import ccxt.async_support
 
 from domain.errors import ConfigurationError
+from domain.keys import KeySource
 from domain.order import TradingMode
 from domain.ports import Credentials, Exchange
+from exchanges.account_keys import in_ccxts_words
 from exchanges.ccxt_client import VenueClient
 from exchanges.ccxt_exchange import CcxtExchange
 from exchanges.ccxt_transport import Turns, VenueSessions, watched_class
@@ -36,6 +38,7 @@ async def open_exchange(
     mode: TradingMode,
     ccxt_config: Mapping[str, object],
     credentials: Credentials,
+    key_source: KeySource | None = None,
     time_fence_s: int | Literal["never"] | None = None,
     allow_generic: bool = False,
     clock: Callable[[], datetime] = system_clock,
@@ -49,6 +52,8 @@ async def open_exchange(
         A ccxt id, such as `binanceus`.
     ccxt_config
         Merged into ccxt's constructor as it stands. If it names any of `urls.api`, then only those addresses are used.
+    key_source
+        Where newer keys come from while the account is open; `None`: `credentials` stay.
     time_fence_s
         Seconds, 1 or more, instead of the venue's own time fence; `never`: it has none, a person decides.
     allow_generic
@@ -62,21 +67,20 @@ async def open_exchange(
         When the id is unknown, keys are missing or stand in `ccxt_config`, or the mode is not possible there.
     """
     check_venue(account, exchange, mode=mode, allow_generic=allow_generic, time_fence_s=time_fence_s)
-    if mode is TradingMode.PAPER and paper is None:
+    is_paper, rules = mode is TradingMode.PAPER, venue_rules(exchange)
+    if is_paper and paper is None:
         raise ConfigurationError(f"account {account!r}: paper mode needs a paper book")
-    keys = Credentials() if mode is TradingMode.PAPER else credentials
-    rules = venue_rules(exchange)
-    api = _instance(account, exchange, rules, ccxt_config, keys)
+    api = _instance(account, exchange, rules, ccxt_config, Credentials() if is_paper else credentials)
     _point_elsewhere(api, ccxt_config)
     if mode is TradingMode.SANDBOX and not _own_addresses(ccxt_config):
         _enter_sandbox(account, api, rules)
-    if mode is not TradingMode.PAPER:
+    if not is_paper:
         _require_keys(account, api)
     sessions = VenueSessions(verify=bool(api.verify), cafile=api.cafile, trust_env=bool(api.aiohttp_trust_env))
     api.session, api.own_session = sessions, False
-    client = VenueClient(api, sessions=sessions, rules=_effective(rules, api), clock=clock)
+    client = VenueClient(api, sessions=sessions, rules=_effective(rules, api), clock=clock, keys=key_source)
     opened = CcxtExchange(client, time_fence_s=time_fence_s)
-    return paper(opened) if paper is not None and mode is TradingMode.PAPER else opened
+    return paper(opened) if paper is not None and is_paper else opened
 
 
 def check_venue(
@@ -111,14 +115,11 @@ def _instance(
             f"account {account!r}: {', '.join(named)} must not stand in the ccxt configuration",
             advice="Put keys into Vault or the environment; see the settings of `credentials`.",
         )
-    secrets = {
-        "apiKey": keys.api_key, "secret": keys.secret_key, "password": keys.passphrase, "uid": keys.uid,
-    }  # fmt: skip
     ours = {
         # Text keeps every digit. ccxt's own retries would send an order again.
         "number": str,
         "enableRateLimit": True,
-        **{name: secret.get_secret_value() for name, secret in secrets.items() if secret is not None},
+        **in_ccxts_words(keys),
     }
     merged = ccxt.Exchange.deep_extend(rules.config, ours, dict(ccxt_config), {"number": str})
     api = watched_class(exchange)(merged)

@@ -43,6 +43,13 @@ DOUBTS_ENDED: Final = Counter(
     "volex_doubts_ended_total", "Doubts by how they ended: found, never_placed, decided_by_person",
     ["account", "ending"], registry=REGISTRY,
 )  # fmt: skip
+VAULT_UP: Final = Gauge(
+    "volex_vault_up", "1 while Vault takes and renews this process's token, else 0", registry=REGISTRY
+)
+KEYS_AGE: Final = Gauge(
+    "volex_keys_age_seconds", "Seconds since the account's keys were last read from their store", ["account"],
+    registry=REGISTRY,
+)  # fmt: skip
 ORDERS_HELD: Final = Gauge(
     "volex_orders_held", "Orders that wait for a person's approval", ["account"], registry=REGISTRY
 )

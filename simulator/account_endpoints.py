@@ -97,6 +97,22 @@ def coins(venue: Venue, parameters: dict[str, str]) -> Answer:
     ]
 
 
+def api_restrictions(venue: Venue, parameters: dict[str, str]) -> Answer:
+    """Show what the key may do."""
+    return {
+        "ipRestrict": False,
+        "createTime": venue.clock_ms(),
+        "enableReading": True,
+        "enableSpotAndMarginTrading": True,
+        "enableWithdrawals": venue.gate.may_withdraw,
+        "enableInternalTransfer": False,
+        "enableMargin": False,
+        "enableFutures": False,
+        "permitsUniversalTransfer": False,
+        "enableVanillaOptions": False,
+    }
+
+
 def trading_fees(venue: Venue, parameters: dict[str, str]) -> Answer:
     """Show what trading each symbol costs."""
     rates = {"makerCommission": str(venue.engine.maker_rate), "takerCommission": str(venue.engine.taker_rate)}

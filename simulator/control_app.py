@@ -41,6 +41,7 @@ def build(venue: Venue, skew: Skew) -> web.Application:
     app.router.add_post("/market/{symbol}", control.market)
     app.router.add_post("/clock", control.clock)
     app.router.add_post("/tick", control.tick)
+    app.router.add_post("/keys", control.keys)
     return app
 
 
@@ -146,6 +147,15 @@ class _Control:
     async def clock(self, request: web.Request) -> web.Response:
         self._skew.skew_ms = int((await request.json())["skew_ms"])
         return web.json_response({"skew_ms": self._skew.skew_ms})
+
+    async def keys(self, request: web.Request) -> web.Response:
+        """Take further keys (`add`: secrets by key), take some no more (`revoke`), and say that they `may_withdraw`."""
+        wanted, gate = await request.json(), self._venue.gate
+        gate.further_keys |= {str(key): str(secret) for key, secret in wanted.get("add", {}).items()}
+        gate.revoked = (gate.revoked | set(wanted.get("revoke", ()))) - set(wanted.get("add", {}))
+        gate.may_withdraw = bool(wanted.get("may_withdraw", gate.may_withdraw))
+        taken = {gate.api_key, *gate.further_keys} - gate.revoked
+        return web.json_response({"taken": len(taken), "may_withdraw": gate.may_withdraw})
 
     def _all_orders(self) -> Iterator[VenueOrder]:
         return (order for orders in self._venue.engine.orders.values() for order in orders)

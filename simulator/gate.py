@@ -28,6 +28,12 @@ class Gate:
     over: int = 0
     order_counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     """By length of the interval in milliseconds: which interval it is, and how many orders were placed in it."""
+    further_keys: dict[str, str] = field(default_factory=dict)
+    """Other keys of the same account that are taken, with their secrets."""
+    revoked: set[str] = field(default_factory=set)
+    """Keys that are taken no more."""
+    may_withdraw: bool = False
+    """What the venue tells of the keys when it is asked; nothing can be withdrawn here."""
 
     def weigh(self, weight: int) -> dict[str, str]:
         """Count a request; return the headers that tell. Raises `Refusal` 429, and 418 to who does not slow down."""
@@ -62,15 +68,21 @@ class Gate:
         """Check key and HMAC over exactly what was sent: query and body, joined by nothing, as Binance does."""
         if key is None:
             raise Refusal(-2014, "API-key format invalid.", status=401)
-        if not _same(key, self.api_key):
+        secret = self._secret_of(key)
+        if secret is None:
             raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
         told = parameters.get("signature")
         if told is None:
             raise missing("signature")
         signed = "".join(map(_without_signature, sent))
-        expected = hmac.new(self.secret_key.encode(), signed.encode(), hashlib.sha256).hexdigest()
+        expected = hmac.new(secret.encode(), signed.encode(), hashlib.sha256).hexdigest()
         if not _same(told, expected):
             raise Refusal(-1022, "Signature for this request is not valid.")
+
+    def _secret_of(self, key: str) -> str | None:
+        """Return the secret of a key that is taken."""
+        taken = {self.api_key: self.secret_key, **self.further_keys}
+        return next((taken[own] for own in taken if _same(key, own) and own not in self.revoked), None)
 
     def check_window(self, parameters: dict[str, str]) -> None:
         """Check the timestamp against the window; asked again just before matching."""

@@ -47,6 +47,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v3/rateLimit/order", account.order_rate, 20),
     Route("GET", "/sapi/v1/capital/config/getall", account.coins, 1),
     Route("GET", "/sapi/v1/asset/query/trading-fee", account.trading_fees, 1),
+    Route("GET", "/sapi/v1/account/apiRestrictions", account.api_restrictions, 1),
     Route("POST", "/api/v3/order", orders.new_order, 1),
     Route("POST", "/api/v3/order/test", orders.test_order, 1),
     Route("POST", "/api/v3/order/cancelReplace", orders.cancel_replace, 1),

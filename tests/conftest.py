@@ -1,6 +1,6 @@
 """Real parts for every test that needs them: Postgres and its databases, one server for each pytest process."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -16,6 +16,7 @@ from storage.database import open_engine
 from storage.migrate import upgrade
 from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
+from tests.vault_server import VaultServer
 
 _database_number = count(1)
 
@@ -94,3 +95,14 @@ def store(engine: AsyncEngine) -> SqlOrderStore:
 def reader(engine: AsyncEngine) -> SqlOrderReader:
     """The ledger as people read it."""
     return SqlOrderReader(engine)
+
+
+@pytest.fixture(scope="session")
+def vault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultServer]:
+    """A Vault server, unsealed; whoever seals it unseals it."""
+    server = VaultServer(tmp_path_factory.mktemp("vault"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -5,7 +5,7 @@ from typing import Final
 
 from temporalio.common import RetryPolicy
 
-from domain.errors import ClockSkew, RateLimited, StoreUnavailable, VenueUnavailable
+from domain.errors import ClockSkew, CredentialsRefused, RateLimited, StoreUnavailable, VenueUnavailable
 
 TASK_TIMEOUT: Final = timedelta(seconds=3)
 """A workflow task of a dead worker is given to another after this long."""
@@ -24,10 +24,19 @@ UNTIL_DONE: Final = RetryPolicy(
 )
 """For steps that must happen. They are idempotent, and an outage of ours or theirs must not lose an order."""
 
+UNTIL_RULES_ARE_READ: Final = RetryPolicy(
+    initial_interval=UNTIL_DONE.initial_interval,
+    maximum_interval=UNTIL_DONE.maximum_interval,
+    non_retryable_error_types=[CredentialsRefused.code],
+)
+"""For `validate`: nothing is at the venue yet, so a key that is refused is told at once."""
+
 UNLESS_THE_VENUE_FAILS: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=200),
     maximum_attempts=3,
-    non_retryable_error_types=[error.code for error in (VenueUnavailable, RateLimited, ClockSkew, StoreUnavailable)],
+    non_retryable_error_types=[
+        error.code for error in (VenueUnavailable, RateLimited, ClockSkew, CredentialsRefused, StoreUnavailable)
+    ],
 )
 """For what a person waits for: a read that fails is told at once; only a worker that died is replaced."""
 

@@ -43,7 +43,7 @@ async def validate(request: OrderRequest) -> Validated:
         start_to_close_timeout=policies.VENUE_TIMEOUT,
         schedule_to_close_timeout=policies.VALIDATE_PATIENCE,
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
-        retry_policy=policies.UNTIL_DONE,
+        retry_policy=policies.UNTIL_RULES_ARE_READ,
         summary=step_summary(request.ticket),
     )
 

@@ -181,6 +181,13 @@ def live_account(
     return {"data_dir": directory / "data", "config": config, "environ": {**os.environ, **secrets}}
 
 
+def _take_keys_from_vault(account: dict[str, Any], vault: Mapping[str, str]) -> None:
+    config: Path = account["config"]
+    config.write_text(config.read_text().replace('credentials = "env"', 'credentials = "vault"'))
+    own = {name: value for name, value in account["environ"].items() if not name.startswith("BINANCEUS_")}
+    account["environ"] = {**own, **vault}
+
+
 @contextlib.asynccontextmanager
 async def open_stack(options: StackOptions, venue_control_url: str) -> AsyncIterator[Floor]:
     """Bring a stack up, with clients of its REST interface and of the venue's own ledger."""
@@ -205,8 +212,12 @@ async def open_floor(
     fence_s: int = FENCE_S,
     max_notional: str = "100000",
     balances: Sequence[str] = RICH,
+    vault: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Floor]:
-    """Bring a stack and the local venue up in a directory, held still and without faults."""
+    """Bring a stack and the local venue up in a directory, held still and without faults.
+
+    With `vault`, an environment that leads to a Vault, the account's keys come from there.
+    """
     port, control_port = free_port(), free_port()
     account = live_account(
         directory,
@@ -215,6 +226,8 @@ async def open_floor(
         fence_s=fence_s,
         max_notional=max_notional,
     )
+    if vault is not None:
+        _take_keys_from_vault(account, vault)
     options = StackOptions(
         **account,
         workers=workers,

@@ -1,14 +1,6 @@
 """Credentials: the environment by account name, and a real Vault."""
 
-import os
-import shutil
 import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 
 import hvac
 import pytest
@@ -16,11 +8,11 @@ from pydantic import SecretStr
 
 from credentials import open_credentials
 from credentials.environment import EnvCredentialStore
-from credentials.vault_store import VaultCredentialStore, VaultLogin
+from credentials.vault_login import VaultLogin
+from credentials.vault_store import VaultCredentialStore
 from domain.errors import ConfigurationError, CredentialsUnavailable
 from settings import AccountSettings, Settings
-
-TOOLS = Path(__file__).parents[3] / "shared" / "bin"
+from tests.vault_server import VaultServer
 
 
 async def test_environment_is_read_by_account_name_in_capitals():
@@ -65,52 +57,21 @@ async def test_vault_that_does_not_answer_is_unavailable_and_shows_no_token():
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.fixture(scope="module")
-def vault() -> Iterator[str]:
-    """Return the address of a Vault in dev mode whose root token is `root`."""
-    binary = TOOLS / "vault"
-    found = str(binary) if binary.exists() else shutil.which("vault")
-    if found is None:
-        pytest.skip("no vault binary beside the project or on PATH")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    command = [found, "server", "-dev", f"-dev-listen-address=127.0.0.1:{port}", "-dev-no-store-token"]
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, "VAULT_DEV_ROOT_TOKEN_ID": "root"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _until_unsealed(address, process)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _until_unsealed(address: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            urllib.request.urlopen(f"{address}/v1/sys/health", timeout=1).close()
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError("vault did not start")
+@pytest.fixture
+def vault(vault_server: VaultServer) -> str:
+    """Return the address of a Vault."""
+    return vault_server.address
 
 
 @pytest.fixture
-def admin(vault) -> hvac.Client:
-    """Return a client that may do everything."""
-    return hvac.Client(url=vault, token="root")
+def admin(vault_server: VaultServer) -> hvac.Client:
+    """Return a client that may do everything; nothing is written for the agent yet."""
+    vault_server.admin.secrets.kv.v2.delete_metadata_and_all_versions("agents/execution", mount_point="secret")
+    return vault_server.admin
 
 
 async def test_rotated_key_in_vault_is_seen_at_the_next_call(vault, admin):
-    store = open_credentials(_settings("vault", vault_addr=vault, vault_token="root"), "a")
+    store = open_credentials(_settings("vault", vault_addr=vault, vault_token=admin.token), "a")
     with pytest.raises(CredentialsUnavailable, match="secret/api_keys/kraken"):
         await store.credentials("a", "kraken")
     write = admin.secrets.kv.v2.create_or_update_secret
@@ -122,7 +83,7 @@ async def test_rotated_key_in_vault_is_seen_at_the_next_call(vault, admin):
 
 
 async def test_agent_settings_come_from_vault_as_text(vault, admin):
-    store = VaultCredentialStore(vault, login=VaultLogin(token=SecretStr("root")))
+    store = VaultCredentialStore(vault, login=VaultLogin(token=SecretStr(admin.token)))
     assert await store.execution_settings() == {}
     admin.secrets.kv.v2.create_or_update_secret(path="agents/execution", secret={"max_order_size": "250"})
     assert await store.execution_settings() == {"max_order_size": "250"}
@@ -131,7 +92,8 @@ async def test_agent_settings_come_from_vault_as_text(vault, admin):
 async def test_approle_logs_in_again_when_its_token_was_revoked(vault, admin):
     admin.secrets.kv.v2.create_or_update_secret(path="api_keys/bitstamp", secret={"api_key": "k", "secret_key": "s"})
     admin.sys.create_or_update_policy("keys", 'path "secret/data/api_keys/*" { capabilities = ["read"] }')
-    admin.sys.enable_auth_method("approle")
+    if "approle/" not in admin.sys.list_auth_methods()["data"]:
+        admin.sys.enable_auth_method("approle")
     admin.auth.approle.create_or_update_approle("agent", token_policies=["keys"])
     role_id = admin.auth.approle.read_role_id("agent")["data"]["role_id"]
     secret_id = admin.auth.approle.generate_secret_id("agent")["data"]["secret_id"]
