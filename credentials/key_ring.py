@@ -1,12 +1,13 @@
 """One account's keys, kept: read again now and then, and at once when the venue refuses them."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
 
-from domain.errors import CredentialsUnavailable
-from domain.keys import KeyChange
+from domain.errors import CredentialsUnavailable, VenueError
+from domain.keys import Identify, KeyChange
 from domain.ports import Credentials, CredentialStore
 from observability import metrics
 
@@ -44,6 +45,9 @@ class KeyRing:
         self._version = 0
         self._read_at = float("-inf")
         self._answered = True
+        self._certain = True
+        self._identify: Identify | None = None
+        self._whose: str | None = None
         self._asked = 0
         self._answers_up_to = 0
         self._lock = asyncio.Lock()
@@ -85,11 +89,16 @@ class KeyRing:
                 await self._refresh()
             if self._version != version:
                 return KeyChange.NEWER
-            return KeyChange.SAME if self._answered else KeyChange.UNKNOWN
+            return KeyChange.SAME if self._certain else KeyChange.UNKNOWN
+
+    def compare_by(self, identify: Identify) -> None:
+        """Take over newer keys only if `identify` says that they are the same account's, or cannot tell."""
+        self._identify = identify
 
     async def keep(self, interval_s: float) -> None:
         """Read the keys every `interval_s` seconds for as long as this runs."""
         while True:
+            await self._learn_whose()
             await asyncio.sleep(interval_s)
             async with self._lock:
                 await self._refresh()
@@ -102,16 +111,38 @@ class KeyRing:
         except CredentialsUnavailable as error:
             if self._answered:
                 log.warning("keys_not_read", extra={"account": self._account, "text": str(error)})
-            self._answered = False
+            self._answered = self._certain = False
         metrics.KEYS_AGE.labels(self._account).set(max(self._clock() - self._read_at, 0.0))
 
     async def _read(self) -> None:
         found = await self._store.credentials(self._account, self._name)
         if not self._answered:
             log.info("keys_read_again", extra={"account": self._account})
-        self._answered, self._read_at = True, self._clock()
-        if found != self._keys:
+        self._answered, self._certain, self._read_at = True, True, self._clock()
+        if found != self._keys and await self._may_be_taken(found):
             if self._version:
                 log.info("keys_changed", extra={"account": self._account, "version": self._version + 1})
             self._keys = found
             self._version += 1
+
+    async def _may_be_taken(self, found: Credentials) -> bool:
+        if self._identify is None or self._whose is None:
+            return True
+        try:
+            whose = await self._identify(found)
+        except VenueError as error:
+            # Also when the venue does not take them: a key that was mistyped must not push out one that works.
+            self._certain = False
+            log.warning("new_keys_not_taken", extra={"account": self._account, "code": error.code})
+            return False
+        if whose is not None and whose != self._whose:
+            log.error("keys_of_another_account", extra={"account": self._account, "text": "the old keys stay"})
+            return False
+        return True
+
+    async def _learn_whose(self) -> None:
+        """Find out whose the first keys are, while they are good."""
+        if self._identify is None or self._whose is not None:
+            return
+        with contextlib.suppress(VenueError):
+            self._whose = await self._identify(self._keys)

@@ -1,5 +1,6 @@
 """An account's keys over time: they are rotated while orders work, and the store that holds them can be away."""
 
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Protocol
 
@@ -16,6 +17,10 @@ class KeyChange(StrEnum):
     """The store holds the very keys that were refused."""
     UNKNOWN = "unknown"
     """The store does not answer; it may hold newer ones."""
+
+
+Identify = Callable[[Credentials], Awaitable[str | None]]
+"""Asks the venue whose keys these are; `None` where it does not tell. Raises the port's errors."""
 
 
 class KeySource(Protocol):
@@ -35,6 +40,9 @@ class KeySource(Protocol):
 
     async def renewed_since(self, version: int) -> KeyChange:
         """Ask the store for newer keys than those of `version`. Never raises."""
+
+    def compare_by(self, identify: Identify) -> None:
+        """Take over newer keys only if they are the same account's: another one would not show our orders."""
 
 
 class KeyPermissions(Frozen):

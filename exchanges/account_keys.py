@@ -4,7 +4,9 @@ The venue refuses the old key → the store is asked again → newer keys are ta
 ccxt signs without a pause between reading key and secret, so that no request carries a mixture of two.
 """
 
+import copy
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from domain.errors import CredentialsRefused, CredentialsUnavailable
@@ -17,7 +19,37 @@ FIELDS: Final = {"apiKey": "api_key", "secret": "secret_key", "password": "passp
 """ccxt's names and ours."""
 PAUSE_S: Final = 5
 """Before an order is tried again whose key was refused while the store could not be asked."""
+_IDENTITIES: Final[Mapping[str, tuple[str, tuple[str | int, ...]]]] = {
+    "binance": ("privateGetAccount", ("uid",)),
+    "binanceus": ("privateGetAccount", ("uid",)),
+    "okx": ("privateGetAccountConfig", ("data", 0, "uid")),
+    "bybit": ("privateGetV5UserQueryApi", ("result", "userID")),
+    "bitget": ("privateSpotGetV2SpotAccountInfo", ("data", "userId")),
+}
+"""ccxt's raw calls that tell whose a key is, by ccxt id, and where in the answer it stands."""
 log = logging.getLogger("volex.keys")
+
+
+def identity_call(
+    api: Any, keys: Credentials
+) -> tuple[Callable[[], Awaitable[Any]] | None, Callable[[Any], str | None]]:
+    """Return a call that asks whose these keys are, signed with them and not with those in use, and its reader."""
+    name, place = _IDENTITIES.get(api.id, ("", ()))
+    if not name:
+        return None, lambda _: None
+    twin = copy.copy(api)  # same connections, rate limiter and options
+    for field, value in {**dict.fromkeys(FIELDS, ""), **in_ccxts_words(keys)}.items():
+        setattr(twin, field, value)
+
+    def read(answer: Any) -> str | None:
+        for step in place:
+            try:
+                answer = answer[step]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return str(answer) if isinstance(answer, str | int) and answer else None
+
+    return getattr(twin, name), read
 
 
 def in_ccxts_words(keys: Credentials) -> dict[str, str]:

@@ -13,8 +13,9 @@ import ccxt
 from domain.errors import ClockSkew, CredentialsRefused, RateLimited, VenueError, VenueUnavailable
 from domain.instrument import Instrument
 from domain.keys import KeyChange, KeySource
+from domain.ports import Credentials
 from domain.reports import SubmitOutcome, SubmitVerdict, VenueStatus
-from exchanges.account_keys import AccountKeys
+from exchanges.account_keys import AccountKeys, identity_call
 from exchanges.ccxt_mapping import EPOCH, instruments_from
 from exchanges.ccxt_transport import HttpCall, Probe, VenueSessions, probing
 from exchanges.venue_rules import CLOCK_ALLOWANCE_S, VenueRules
@@ -70,6 +71,8 @@ class VenueClient:
     ) -> None:
         self.api = api
         self.keys = AccountKeys(api, keys)
+        if keys is not None:
+            keys.compare_by(self.identity_of)
         self.rules = rules
         self.clock = clock
         self._sessions = sessions
@@ -131,6 +134,18 @@ class VenueClient:
         if not self._refuses_key(answer) or await self.keys.renewed_since(version) is not KeyChange.NEWER:
             return answer
         return await self._tried(call, urgent=urgent)
+
+    async def identity_of(self, keys: Credentials) -> str | None:
+        """Ask the venue whose keys these are; `None` where it does not tell. Raises the port's errors."""
+        self.raise_if_paused()
+        await self.know_clock()
+        call, read = identity_call(self.api, keys)
+        if call is None:
+            return None
+        answer = await self._tried(call, urgent=True)
+        if answer.error is not None:
+            raise self.failed(answer) from answer.error
+        return read(answer.value)
 
     def _refuses_key(self, answer: Answer) -> bool:
         failed = answer.error is not None

@@ -1,5 +1,6 @@
 """Keys that change while an account is open, at the simulated venue over HTTP: refused, read again, gone on with."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import pytest
 from credentials.environment import EnvCredentialStore
 from credentials.key_ring import KeyRing
 from domain.errors import ConfigurationError, CredentialsRefused
+from domain.keys import KeyChange
 from domain.order import OrderSide, OrderType, TradingMode
 from domain.reports import OrderRef, Submission, SubmitOutcome, SubmitVerdict
 from exchanges.ccxt_exchange import CcxtExchange
@@ -28,6 +30,7 @@ class Desk:
     """An open account whose keys stand in an environment that a test changes."""
 
     exchange: CcxtExchange
+    ring: KeyRing
     environ: dict[str, str]
     control: httpx2.AsyncClient
     now: list[float] = field(default_factory=lambda: [1000.0])
@@ -86,7 +89,7 @@ async def _desk(*, usable_s: float | None = None) -> AsyncIterator[Desk]:
         assert isinstance(opened, CcxtExchange)
         async with httpx2.AsyncClient(base_url=venue.control_url) as control:
             try:
-                yield Desk(opened, environ, control, now)
+                yield Desk(opened, ring, environ, control, now)
             finally:
                 await opened.close()
 
@@ -179,3 +182,27 @@ async def test_key_that_may_withdraw_is_told_and_refused_where_keys_are_strict(
         await look_at_keys(desk.exchange, "main", strict=True)
     await desk.venue_takes(revoke=[API_KEY])
     assert (await desk.exchange.check_keys()).works is False
+
+
+async def test_keys_of_another_account_or_that_do_not_work_are_not_taken_over(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await desk.submit()).verdict is SubmitVerdict.ACCEPTED
+    keeping = asyncio.create_task(desk.ring.keep(3600))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        while desk.ring._whose is None:
+            await asyncio.sleep(0.01)
+    keeping.cancel()
+    desk.hold("mistyped", "mistyped")
+    assert await desk.ring.renewed_since(1) is KeyChange.UNKNOWN
+    await desk.venue_takes(add={"key-two": "secret-two"})
+    desk.hold("key-two", "secret-two")
+    desk.ring._whose = "2"  # as if the keys in use were those of somebody else than the venue's one account
+    assert await desk.ring.renewed_since(1) is KeyChange.SAME
+    assert "keys_of_another_account" in caplog.messages
+    assert len(await desk.exchange.fetch_open_orders()) == 1
+    desk.ring._whose = "1"
+    assert await desk.ring.renewed_since(1) is KeyChange.NEWER
+    await desk.venue_takes(revoke=[API_KEY])
+    assert len(await desk.exchange.fetch_open_orders()) == 1
