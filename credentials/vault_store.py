@@ -1,13 +1,14 @@
 """Keys from HashiCorp Vault, KV version 2: `api_keys/{exchange}`. Read anew at every call, so a rotated key is seen.
 
-hvac blocks, so every call runs in a thread; one at a time, for its session is not made for more. `keep()` renews the
-token before it expires, and logs in again where it cannot be renewed any more.
+hvac blocks, so every call runs in a thread of our own; one at a time, for its session is not made for more. `keep()`
+renews the token before it expires, and logs in again where it cannot be renewed any more.
 """
 
 import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -57,12 +58,14 @@ class VaultCredentialStore:
         self._client: hvac.Client | None = None
         self._lease: Lease | None = None
         self._granted_s: int | None = None
-        # A thread that nobody waits for any more still holds it, so that hvac's session is never used by two.
         self._one_at_a_time = threading.Lock()
+        # Not asyncio's own threads: a Vault that hangs would take them from the look-up of the venues' addresses.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vault")
+        self._probing: asyncio.Task[Mapping[str, Any]] | None = None
 
     async def credentials(self, account: str, exchange: str) -> Credentials:
         """Return the keys under that name. Raises `CredentialsUnavailable` when Vault does not answer or holds none."""
-        found = await asyncio.to_thread(self._read, f"{KEYS_PATH}/{exchange}")
+        found = await self._in_thread(lambda: self._read(f"{KEYS_PATH}/{exchange}"))
         known = {field: str(found[field]) for field in Credentials.model_fields if found.get(field)}
         if not known:
             raise CredentialsUnavailable(f"Vault holds no api_key at {self._mount}/{KEYS_PATH}/{exchange}")
@@ -72,7 +75,7 @@ class VaultCredentialStore:
 
     async def execution_settings(self) -> Mapping[str, str]:
         """Return what Vault holds for this agent, for `settings.load_settings(vault=...)`; empty when nothing."""
-        return await asyncio.to_thread(self.read_execution_settings)
+        return await self._in_thread(self.read_execution_settings)
 
     def read_execution_settings(self) -> Mapping[str, str]:
         """Do the same, blocking: for the start of a process."""
@@ -87,13 +90,25 @@ class VaultCredentialStore:
 
     async def probe(self) -> None:
         """Raise `CredentialsUnavailable` unless Vault is there, unsealed, and takes our token."""
-        await asyncio.to_thread(self._asked, "our own token", lambda client: client.auth.token.lookup_self())
+        probing = self._probing
+        if probing is None or probing.done():
+            probing = self._probing = asyncio.create_task(self._in_thread(self._look_at_token))
+            # Who asked may have gone when it fails.
+            probing.add_done_callback(lambda probed: probed.cancelled() or probed.exception())
+        await asyncio.shield(probing)
+
+    async def _in_thread(self, step: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, step)
+
+    def _look_at_token(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._asked("our own token", lambda client: client.auth.token.lookup_self()["data"])
+        return found
 
     async def keep(self) -> None:
         """Renew the token for as long as this runs. Never raises for what Vault does."""
         while True:
             try:
-                pause_s = await asyncio.to_thread(self._renew)
+                pause_s = await self._in_thread(self._renew)
             except CredentialsUnavailable as error:
                 metrics.VAULT_UP.set(0)
                 log.warning("vault_token_not_renewed", extra={"text": str(error)})
@@ -106,7 +121,7 @@ class VaultCredentialStore:
         """Renew the token, or log in again. Return the seconds until it is due once more."""
         lease, client = self._lease, self._client
         if client is None or lease is None:
-            self._asked("our own token", lambda fresh: fresh.auth.token.lookup_self())
+            self._look_at_token()
         elif lease.ttl_s and lease.renewable:
             renewed = self._asked("our own token", lambda kept: lease_of(kept.auth.token.renew_self()))
             with self._one_at_a_time:
@@ -118,7 +133,7 @@ class VaultCredentialStore:
         elif lease.ttl_s and self._login.can_repeat:
             with self._one_at_a_time:
                 self._client = self._lease = None
-            self._asked("our own token", lambda fresh: fresh.auth.token.lookup_self())
+            self._look_at_token()
         else:
             self._warn_of_the_end()
         return self._next_look_s()
@@ -131,8 +146,7 @@ class VaultCredentialStore:
 
     def _warn_of_the_end(self) -> None:
         """Look at a token that nobody here can renew."""
-        found = self._asked("our own token", lambda client: client.auth.token.lookup_self())
-        left_s = int(found["data"].get("ttl") or 0)
+        left_s = int(self._look_at_token().get("ttl") or 0)
         if 0 < left_s < EXPIRY_WARNED_S:
             log.warning("vault_token_expires", extra={"text": f"VAULT_TOKEN ends in {left_s} s, and is not renewable"})
 

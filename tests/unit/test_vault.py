@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import logging
+import socket
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -193,6 +194,19 @@ async def test_keys_outlive_a_sealed_vault_for_the_time_that_is_configured(vault
     changes = await asyncio.gather(*(ring.renewed_since(1) for _ in range(5)))
     assert (set(changes), ring.version, ring.keys.api_key) == ({KeyChange.NEWER}, 2, SecretStr("k2"))
     await store.probe()
+
+
+async def test_vault_that_hangs_keeps_one_thread_and_none_of_asyncios() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        store = VaultCredentialStore(address, login=VaultLogin(token=SecretStr("t")), timeout_s=1)
+        for _ in range(30):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(store.probe(), 0.01)
+        assert await asyncio.wait_for(asyncio.to_thread(int), 0.5) == 0
+        assert store._thread._work_queue.qsize() == 0
+        with pytest.raises(CredentialsUnavailable, match="gives no answer"):
+            await store.probe()
 
 
 async def test_tls_needs_the_authority_and_says_so(vault: VaultServer) -> None:
