@@ -72,11 +72,29 @@ async def _examine(addresses: "Addresses") -> list[Finding]:
     settings = addresses.settings
     where = f"the stack in {addresses.stack}" if addresses.stack else "environment and file; no stack runs here"
     findings = [Finding("settings", "ok", f"from {where}")]
-    for part in (_temporal(settings), _database(settings), _cases(settings), _rest(addresses.api)):
+    for part in (_vault(settings), _temporal(settings), _database(settings), _cases(settings), _rest(addresses.api)):
         findings += [finding async for finding in part]
     for account in settings.accounts:
         findings += [finding async for finding in _venue(settings, account)]
     return findings
+
+
+async def _vault(settings: "Settings") -> AsyncIterator[Finding]:
+    """Tell whether Vault takes our log-in and shows what is written for the agent; nothing where none is configured."""
+    from credentials import open_vault
+
+    if not settings.vault_addr:
+        return
+    store = open_vault(settings)
+    try:
+        await asyncio.wait_for(store.probe(), ASK_TIMEOUT_S)
+        told = await asyncio.wait_for(store.execution_settings(), ASK_TIMEOUT_S)
+    except (ExecutionError, TimeoutError) as error:
+        advice = error.what_to_do if isinstance(error, ExecutionError) else "Start or unseal Vault."
+        yield Finding("vault", "failing", str(error) or f"{settings.vault_addr}: no answer in time", advice)
+        return
+    held = f"agents/execution holds {', '.join(told)}" if told else "agents/execution holds nothing"
+    yield Finding("vault", "ok", f"{settings.vault_addr}: {held}")
 
 
 async def _temporal(settings: "Settings") -> AsyncIterator[Finding]:

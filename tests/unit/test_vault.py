@@ -17,6 +17,7 @@ from aiohttp import ClientSession, web
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
+from cli.doctor import _vault
 from cli.main import app
 from credentials import load_all_settings, load_seen_settings, open_vault
 from credentials.key_ring import KeyRing
@@ -25,6 +26,7 @@ from credentials.vault_store import VaultCredentialStore
 from domain.errors import ConfigurationError, CredentialsUnavailable
 from domain.keys import KeyChange
 from domain.order import TradingMode
+from embedded.configuration import StackConfiguration
 from settings import VaultSettings, load_settings
 from tests.vault_server import VaultServer
 
@@ -136,6 +138,22 @@ def test_vault_that_is_down_at_the_start_stops_live_and_not_paper(
     assert load_all_settings({**away, "VOLEX_CONFIG": str(path), "DRY_RUN_MODE": "true"}).dry_run_mode
     with pytest.raises(ConfigurationError, match="risk agent's secret"):
         load_all_settings({**away, "RISK__AGENT__URL": "http://127.0.0.1:1/"})
+
+
+def test_whole_stack_is_refused_before_anything_starts_when_live_and_vault_is_down(tmp_path: Path) -> None:
+    path = tmp_path / "live.toml"
+    path.write_text(LIVE)
+    with pytest.raises(ConfigurationError, match="kraken would not be in paper mode"):
+        StackConfiguration(path, {"VAULT_ADDR": "http://127.0.0.1:9", "VAULT_TOKEN": "t", "API_KEY": "k"})
+
+
+async def test_doctor_tells_of_vault(vault: VaultServer) -> None:
+    vault.write("agents/execution", dry_run_mode="true")
+    settings = load_seen_settings(environment(vault))
+    (well,) = [finding async for finding in _vault(settings)]
+    assert (well.state, "holds dry_run_mode" in well.found) == ("ok", True)
+    (ill,) = [finding async for finding in _vault(settings.model_copy(update={"vault_token": SecretStr("wrong-one")}))]
+    assert ill.state == "failing" and "wrong-one" not in f"{ill}"
 
 
 def test_sealed_vault_stops_live_with_a_word(vault: VaultServer, tmp_path: Path) -> None:
