@@ -14,6 +14,7 @@ from domain.events import Fill, Reason
 from domain.instrument import Instrument
 from domain.numbers import plain
 from domain.order import OrderType, TimeInForce
+from domain.placement import Placement
 from domain.ports import LastLook
 from domain.reports import (
     Balance,
@@ -26,6 +27,7 @@ from domain.reports import (
     Ticker,
     VenueStatus,
 )
+from domain.triggers import PublicTrade
 from exchanges.ccxt_client import VenueClient
 from exchanges.ccxt_mapping import (
     balances_from,
@@ -37,8 +39,9 @@ from exchanges.ccxt_mapping import (
     ticker_from,
 )
 from exchanges.ccxt_transport import Gate, NotSent, Probe, probing
+from exchanges.public_trades import read_public_trades
 from exchanges.shared_reads import SharedReads
-from exchanges.venue_rules import SEND_WITHIN_S
+from exchanges.venue_rules import SEND_WITHIN_S, placement
 from exchanges.verdicts import PAUSE_BEFORE_RETRY_S, clean, judge_submission, refused_cancel, says_not_found
 from exchanges.wire_guard import WireCheck
 
@@ -55,13 +58,22 @@ class CcxtExchange:
     ----------
     time_fence_s
         The account's own value in seconds, 1 or more, or `never`, where it is set; else the venue's rules say.
+    holds_stops
+        Whether we hold stops also where the venue has its own.
     """
 
-    def __init__(self, client: VenueClient, *, time_fence_s: int | Literal["never"] | None = None) -> None:
+    def __init__(
+        self,
+        client: VenueClient,
+        *,
+        time_fence_s: int | Literal["never"] | None = None,
+        holds_stops: bool = False,
+    ) -> None:
         self._client = client
         self._api = client.api
         self._rules = client.rules
         self._time_fence_s = time_fence_s
+        self._holds_stops = holds_stops
         self._tickers: SharedReads[str, Ticker] = SharedReads(self._read_ticker, fresh_s=TICKER_FRESH_S)
         self._statuses: SharedReads[str, VenueStatus] = SharedReads(
             lambda _: self._client.status(), fresh_s=STATUS_FRESH_S
@@ -340,6 +352,15 @@ class CcxtExchange:
         answer = await self._client.ask(partial(self._api.fetch_order_book, symbol, asked))
         with _readable():
             return order_book_from(answer, symbol=symbol, depth=depth, now=self._client.clock())
+
+    async def fetch_public_trades(self, symbol: str, *, since: datetime) -> Sequence[PublicTrade]:
+        """Return everybody's trades in the symbol from `since` on, oldest first. Raises `UnknownSymbol`."""
+        await self._known(symbol)
+        return await read_public_trades(self._client, symbol, since=since)
+
+    def placement(self, order_type: OrderType) -> Placement:
+        """Say whether the venue works this order type itself, we hold it, or it is refused."""
+        return placement(str(self._api.id), order_type, holds_stops=self._holds_stops)
 
     async def status(self) -> VenueStatus:
         """Return how the venue answers, at most a second old; never raises."""
