@@ -56,15 +56,13 @@ async def look_at_venue(
 
 
 async def _placed(exchange: Exchange, ticket: OrderTicket, validated: Validated, *, now: datetime) -> Validated:
-    """Say where the order is worked. A stop that we hold must not have met its trigger already, as at a venue."""
+    """Say where the order is worked. A stop that we hold must not have met its trigger already, as at a venue.
+
+    Venues trigger their own stops by the last price; those that go by another one are held by us everywhere.
+    """
     placement = exchange.placement(ticket.order_type)
-    if placement is Placement.REFUSED:
-        text = f"neither the venue nor we can work {ticket.order_type} orders there"
-        return Validated(denial=deny("ORDER_TYPE_NOT_SUPPORTED", text), instrument=validated.instrument)
     if placement is Placement.NATIVE and ticket.trigger_by is not TriggerBy.LAST:
-        text = "the venue's own stops are triggered by its last price"
-        denial = deny("TRIGGER_BY_NOT_SUPPORTED", text, trigger_by=str(ticket.trigger_by))
-        return Validated(denial=denial, instrument=validated.instrument)
+        placement = Placement.HELD
     if placement is not Placement.HELD or ticket.trigger_price is None:
         return validated.model_copy(update={"placement": placement})
     ticker = await exchange.fetch_ticker(ticket.symbol)

@@ -84,7 +84,7 @@ class OrderBody(BaseModel):
     stop_price: Positive | None = Field(default=None, description="quote units per base unit; stop and stop-limit only")
     time_in_force: TimeInForce | None = Field(default=None, description="GTC if left out; GTD needs expires_at")
     trigger_by: TriggerBy | None = Field(
-        default=None, description="which price triggers a stop: last (if left out) or mid; mid only where we hold it"
+        default=None, description="which price triggers a stop: last (if left out) or mid; by mid we hold it everywhere"
     )
     post_only: StrictBool | None = None
     expires_at: Moment | None = Field(default=None, description="when we end the order; ISO 8601 with its zone")

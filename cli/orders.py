@@ -86,7 +86,7 @@ TimeInForce = Annotated[
     Literal["GTC", "GTD", "IOC", "FOK"],
     typer.Option(case_sensitive=False, help="Time in force; GTD with --expires-in or --expires-at."),
 ]
-TriggerBy = Annotated[Literal["last", "mid"], typer.Option(help="Price that triggers a stop; mid where we hold it.")]
+TriggerBy = Annotated[Literal["last", "mid"], typer.Option(help="Price that triggers a stop; by mid we hold it.")]
 ExpiresIn = Annotated[
     timedelta | None, typer.Option(parser=_duration, metavar="TIME", help="End it after 90s, 15m, 2h, 14d.")
 ]

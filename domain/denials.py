@@ -98,18 +98,6 @@ _INSTRUMENT: Final = (
 )
 _PLACEMENT: Final = (
     Denial(
-        "ORDER_TYPE_NOT_SUPPORTED",
-        "neither the venue nor we can work this order type there",
-        "Use another type or another venue: `docs/venues.md` says which has what.",
-        {},
-    ),
-    Denial(
-        "TRIGGER_BY_NOT_SUPPORTED",
-        "the venue works the stop, and by its last price",
-        'Leave trigger_by out, or set `stops = "held"` for the account.',
-        {"trigger_by": "mid"},
-    ),
-    Denial(
         "TRIGGER_PRICE_PASSED",
         "the market has met the trigger of a stop that we would hold",
         "Send a market or limit order, or give another stop price.",

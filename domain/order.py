@@ -91,7 +91,7 @@ class OrderTicket(Frozen):
     client_reference: Label | None = None
     on_never_placed: OnNeverPlaced = OnNeverPlaced.RESUBMIT
     trigger_by: TriggerBy = TriggerBy.LAST
-    """Which price triggers a stop. A venue's own stops go by the last price."""
+    """Which price triggers a stop. A venue's own stops go by the last price; others are held by us."""
 
     def fingerprint(self) -> str:
         """Return a hash of everything asked: two tickets are the same ticket when their fingerprints are equal.
