@@ -60,7 +60,7 @@ async def _placed(exchange: Exchange, ticket: OrderTicket, validated: Validated,
 
     Venues trigger their own stops by the last price; those that go by another one are held by us everywhere.
     """
-    placement = exchange.placement(ticket.order_type)
+    placement = exchange.placement(ticket.order_type, ticket.side)
     if placement is Placement.NATIVE and ticket.trigger_by is not TriggerBy.LAST:
         placement = Placement.HELD
     if placement is not Placement.HELD or ticket.trigger_price is None:

@@ -15,7 +15,7 @@ from domain.instrument import Instrument
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.limits import LimitSet
 from domain.numbers import Amount, Price, Quantity, SignedAmount
-from domain.order import Frozen, Order, OrderRequest, OrderType, TradingMode
+from domain.order import Frozen, Order, OrderRequest, OrderSide, OrderType, TradingMode
 from domain.placement import Placement
 from domain.reports import (
     Balance,
@@ -77,8 +77,8 @@ class Exchange(Protocol):
         Where they are very many, the first of them; ask again from the last.
         """
 
-    def placement(self, order_type: OrderType) -> Placement:
-        """Say whether the venue works this order type itself, we hold it, or it is refused."""
+    def placement(self, order_type: OrderType, side: OrderSide) -> Placement:
+        """Say whether the venue works such an order itself, we hold it, or it is refused."""
 
     async def status(self) -> VenueStatus:
         """Return how the venue answers; never raises."""

@@ -13,7 +13,7 @@ from domain.errors import RateLimited, UnknownSymbol, VenueError, VenueUnavailab
 from domain.events import Fill, Reason
 from domain.instrument import Instrument
 from domain.numbers import plain
-from domain.order import OrderType, TimeInForce
+from domain.order import OrderSide, OrderType, TimeInForce
 from domain.placement import Placement
 from domain.ports import LastLook
 from domain.reports import (
@@ -63,11 +63,7 @@ class CcxtExchange:
     """
 
     def __init__(
-        self,
-        client: VenueClient,
-        *,
-        time_fence_s: int | Literal["never"] | None = None,
-        holds_stops: bool = False,
+        self, client: VenueClient, *, time_fence_s: int | Literal["never"] | None = None, holds_stops: bool = False
     ) -> None:
         self._client = client
         self._api = client.api
@@ -358,9 +354,9 @@ class CcxtExchange:
         await self._known(symbol)
         return await read_public_trades(self._client, symbol, since=since)
 
-    def placement(self, order_type: OrderType) -> Placement:
+    def placement(self, order_type: OrderType, side: OrderSide) -> Placement:
         """Say whether the venue works this order type itself, we hold it, or it is refused."""
-        return placement(str(self._api.id), order_type, holds_stops=self._holds_stops)
+        return placement(str(self._api.id), order_type, side, holds_stops=self._holds_stops)
 
     async def status(self) -> VenueStatus:
         """Return how the venue answers, at most a second old; never raises."""

@@ -67,8 +67,7 @@ async def open_exchange(
     check_venue(account, exchange, mode=mode, allow_generic=allow_generic, time_fence_s=time_fence_s)
     if mode is TradingMode.PAPER and paper is None:
         raise ConfigurationError(f"account {account!r}: paper mode needs a paper book")
-    keys = Credentials() if mode is TradingMode.PAPER else credentials
-    rules = venue_rules(exchange)
+    keys, rules = Credentials() if mode is TradingMode.PAPER else credentials, venue_rules(exchange)
     api = _instance(account, exchange, rules, ccxt_config, keys)
     _point_elsewhere(api, ccxt_config)
     if mode is TradingMode.SANDBOX and not _own_addresses(ccxt_config):

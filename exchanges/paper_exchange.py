@@ -27,7 +27,7 @@ from domain.errors import RateLimited, StoreUnavailable, VenueError, VenueUnavai
 from domain.events import Fill, Reason
 from domain.instrument import Instrument, deny
 from domain.numbers import Amount
-from domain.order import Frozen, OrderType
+from domain.order import Frozen, OrderSide, OrderType
 from domain.paper_ports import PaperBook, PaperOrder
 from domain.placement import Placement
 from domain.ports import Exchange, LastLook
@@ -224,9 +224,9 @@ class PaperExchange:
         """Return the real venue's public trades; those of paper orders are not among them."""
         return await self._market_data.fetch_public_trades(symbol, since=since)
 
-    def placement(self, order_type: OrderType) -> Placement:
+    def placement(self, order_type: OrderType, side: OrderSide) -> Placement:
         """Hold what would be held at the real venue; everything else is worked in the paper book."""
-        held = self._market_data.placement(order_type) is Placement.HELD
+        held = self._market_data.placement(order_type, side) is Placement.HELD
         return Placement.HELD if held else Placement.NATIVE
 
     async def status(self) -> VenueStatus:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from domain.errors import UnknownSymbol, VenueError
 from domain.events import Fill, Reason
 from domain.instrument import Instrument
-from domain.order import OrderType
+from domain.order import OrderSide, OrderType
 from domain.placement import Placement
 from domain.ports import LastLook
 from domain.reports import (
@@ -71,7 +71,7 @@ class ScriptedMarket:
         self._answer_or_raise(symbol)
         return [PublicTrade(trade_id="1", price=self.last, ts_event=NOW)]
 
-    def placement(self, order_type: OrderType) -> Placement:
+    def placement(self, order_type: OrderType, side: OrderSide) -> Placement:
         return Placement.NATIVE
 
     async def status(self) -> VenueStatus:

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from domain.errors import UnknownSymbol
-from domain.order import OrderType
+from domain.order import OrderSide, OrderType
 from domain.placement import Placement
 from exchanges import public_trades
 from tests.contract.simulated_driver import simulated_driver
@@ -34,4 +34,4 @@ async def test_trades_since_a_moment_are_read_whole_over_pages_and_empty_hours(
         assert await driver.exchange.fetch_public_trades(SYMBOL, since=datetime.now(UTC) + timedelta(seconds=30)) == []
         with pytest.raises(UnknownSymbol):
             await driver.exchange.fetch_public_trades("NONE/USDT", since=middle.ts_event)
-        assert driver.exchange.placement(OrderType.STOP) is Placement.NATIVE
+        assert driver.exchange.placement(OrderType.STOP, OrderSide.SELL) is Placement.NATIVE

@@ -7,7 +7,7 @@ from decimal import Decimal
 from domain.errors import CredentialsRefused, VenueUnavailable
 from domain.events import Fill, Reason
 from domain.instrument import Instrument
-from domain.order import OrderType
+from domain.order import OrderSide, OrderType
 from domain.placement import Placement
 from domain.ports import LastLook
 from domain.reports import (
@@ -128,7 +128,7 @@ class ScriptedExchange:
         self._check()
         return [trade for trade in self.tape if trade.ts_event >= since]
 
-    def placement(self, order_type: OrderType) -> Placement:
+    def placement(self, order_type: OrderType, side: OrderSide) -> Placement:
         held = self.holds_stops and order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
         return Placement.HELD if held else Placement.NATIVE
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from domain.errors import VenueUnavailable
 from domain.events import Fill, Reason
 from domain.instrument import Instrument
-from domain.order import OrderType
+from domain.order import OrderSide, OrderType
 from domain.placement import Placement
 from domain.ports import LastLook
 from domain.reports import (
@@ -259,7 +259,7 @@ class WorkerExchange:
         await self._read("fetch_public_trades", "")
         return ()
 
-    def placement(self, order_type: OrderType) -> Placement:
+    def placement(self, order_type: OrderType, side: OrderSide) -> Placement:
         return Placement.NATIVE
 
     async def instruments(self) -> Mapping[str, Instrument]:
