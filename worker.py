@@ -61,6 +61,7 @@ from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
 from storage.paper_store import SqlPaperBook
 from storage.restoring import SqlLedgerRepairStore
+from storage.triggers import SqlTriggerStore
 from workflows.account_feed import AccountFeedWorkflow
 from workflows.account_reconciler import AccountReconcilerWorkflow
 from workflows.kill_sweep import AccountSweepWorkflow
@@ -225,7 +226,14 @@ def _venue_steps(
     modes = {account: terms.mode for account, terms in settings.terms().items()}
     valuing = Valuing(SqlAccountingStore(engine), exchanges=exchanges, modes=modes, interval_s=pace.idle_interval_s)
     feed = FeedActivities(
-        store, exchanges=exchanges, notifier=notifier, pace=pace, clock=clock, repair=repair, valuing=valuing
+        store,
+        exchanges=exchanges,
+        notifier=notifier,
+        pace=pace,
+        clock=clock,
+        repair=repair,
+        valuing=valuing,
+        triggers=SqlTriggerStore(engine),
     )
     reconciler = ReconcileActivities(
         SqlReconciliationStore(engine),
@@ -348,6 +356,7 @@ async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asy
             key_source=keys,
             time_fence_s=fence_s,
             allow_generic=generic,
+            holds_stops=entry.stops == "held",
             paper=lambda market_data: PaperExchange(
                 market_data, SqlPaperBook(engine), account=account, clock=clock, terms=terms
             ),

@@ -41,6 +41,7 @@ async def open_exchange(
     key_source: KeySource | None = None,
     time_fence_s: int | Literal["never"] | None = None,
     allow_generic: bool = False,
+    holds_stops: bool = False,
     clock: Callable[[], datetime] = system_clock,
     paper: Callable[[Exchange], Exchange] | None = None,
 ) -> Exchange:
@@ -58,6 +59,8 @@ async def open_exchange(
         Seconds, 1 or more, instead of the venue's own time fence; `never`: it has none, a person decides.
     allow_generic
         Whether orders may go to a venue without a table of ours, in generic safety.
+    holds_stops
+        Whether we hold stops also where the venue has its own.
     paper
         Makes the paper exchange over the venue's public market data; needed in paper mode, which takes no keys.
 
@@ -79,7 +82,7 @@ async def open_exchange(
     sessions = VenueSessions(verify=bool(api.verify), cafile=api.cafile, trust_env=bool(api.aiohttp_trust_env))
     api.session, api.own_session = sessions, False
     client = VenueClient(api, sessions=sessions, rules=_effective(rules, api), clock=clock, keys=key_source)
-    opened = CcxtExchange(client, time_fence_s=time_fence_s)
+    opened = CcxtExchange(client, time_fence_s=time_fence_s, holds_stops=holds_stops)
     return paper(opened) if paper is not None and is_paper else opened
 
 
