@@ -61,8 +61,15 @@ async def _placed(exchange: Exchange, ticket: OrderTicket, validated: Validated,
     Venues trigger their own stops by the last price; those that go by another one are held by us everywhere.
     """
     placement = exchange.placement(ticket.order_type, ticket.side)
-    if placement is Placement.NATIVE and ticket.trigger_by is not TriggerBy.LAST:
-        placement = Placement.HELD
+    lacks = validated.instrument.lacks if validated.instrument is not None else ()
+    if placement is Placement.NATIVE and (ticket.trigger_by is not TriggerBy.LAST or ticket.order_type in lacks):
+        placement = Placement.HELD if ticket.trigger_price is not None else Placement.REFUSED
+    refused = [str(ticket.order_type)] if placement is Placement.REFUSED else []
+    refused += [word for word in ticket.conditions() if word in lacks]
+    if refused:
+        text = f"the venue takes no {refused[0]} order of this side and symbol as it is meant"
+        denial = deny("ORDER_TYPE_NOT_SUPPORTED", text, order=refused[0])
+        return Validated(denial=denial, instrument=validated.instrument)
     if placement is not Placement.HELD or ticket.trigger_price is None:
         return validated.model_copy(update={"placement": placement})
     ticker = await exchange.fetch_ticker(ticket.symbol)

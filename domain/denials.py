@@ -98,6 +98,12 @@ _INSTRUMENT: Final = (
 )
 _PLACEMENT: Final = (
     Denial(
+        "ORDER_TYPE_NOT_SUPPORTED",
+        "the venue does not take such an order as it is meant, and we do not hold it",
+        "Use what `docs/venues.md` shows for the venue.",
+        {"order": "post-only"},
+    ),
+    Denial(
         "TRIGGER_PRICE_PASSED",
         "the market has met the trigger of a stop that we would hold",
         "Send a market or limit order, or give another stop price.",

@@ -27,7 +27,7 @@ class Instrument(Frozen):
     taker_rate: Amount | None = None
     active: bool = True
     lacks: tuple[str, ...] = ()
-    """Order types and conditions (`stop`, `post-only`, …) that the venue takes, but not for this symbol."""
+    """Order types and conditions (`stop`, `post-only`, …) that the venue does not take for this symbol."""
 
 
 class NormalTicket(Frozen):

@@ -101,6 +101,11 @@ class OrderTicket(Frozen):
         later = {name for name in _LATER if getattr(self, name) == type(self).model_fields[name].default}
         return hashlib.sha256(self.model_dump_json(exclude=later).encode()).hexdigest()
 
+    def conditions(self) -> list[str]:
+        """Name what the order is beside its type, as the venues' tables do: `IOC`, `FOK`, `post-only`."""
+        words = [] if self.time_in_force.rests else [str(self.time_in_force)]
+        return [*words, "post-only"] if self.post_only else words
+
     def summary(self) -> str:
         """Say the ticket in one line: `BUY 0.1 BTC/USDT @ 61250 LIMIT GTC`."""
         words = [self.side.upper(), plain(self.quantity), self.symbol]

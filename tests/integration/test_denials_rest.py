@@ -115,6 +115,7 @@ ONE_ORDER: dict[str, Body] = {
     "NOTIONAL_BELOW_MINIMUM": {**BUY, "price": 1},
     "NOTIONAL_ABOVE_MAXIMUM": {**BUY, "amount": 8000, "price": 50000},
     "BALANCE_INSUFFICIENT": {**BUY, "amount": 8},
+    "ORDER_TYPE_NOT_SUPPORTED": {**DOGE, "post_only": True},
     "TRIGGER_PRICE_PASSED": {**MARKET, "order_type": "stop", "stop_price": 50000, "trigger_by": "mid"},
     "SYMBOL_NOT_ALLOWED": {**BUY, "strategy": "allow"},
     "SYMBOL_DENIED": {**BUY, "strategy": "deny"},

@@ -273,6 +273,8 @@ def test_order_types_that_the_market_does_not_list_are_lacking() -> None:
     assert instruments_from({SYMBOL: market(info=listed)}, tick_sizes=True, rules=BINANCE)[SYMBOL].lacks == ("stop",)
     assert instruments_from({SYMBOL: market(info=listed)}, tick_sizes=True, rules=UNLISTED)[SYMBOL].lacks == ()
     assert instruments_from({SYMBOL: market(info={})}, tick_sizes=True, rules=BINANCE)[SYMBOL].lacks == ()
+    bitstamp = instruments_from({SYMBOL: market(info=listed)}, tick_sizes=True, rules=venue_rules("bitstamp"))[SYMBOL]
+    assert bitstamp.lacks == ("FOK", "IOC", "post-only")
 
 
 def test_balances_leave_out_assets_of_zero_and_complete_what_is_missing() -> None:
