@@ -36,7 +36,7 @@ class Lacking(ScriptedMarket):
 async def placed(venue: str, *lacks: str, **changes: Any) -> Placement | str:
     market = Lacking(venue, lacks)
     symbol = next(iter(await market.instruments()))
-    plain: dict[str, Any] = {"symbol": symbol, "side": "buy", "order_type": "market", "quantity": Decimal("0.01")}
+    plain: dict[str, Any] = {"symbol": symbol, "side": "buy", "order_type": "market", "quantity": Decimal("2")}
     ticket = OrderTicket(**{**plain, **changes})
     found = await look_at_venue(market, ticket, limits=(), now=NOW + timedelta(seconds=1))
     if found.denial is not None:
