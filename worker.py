@@ -334,12 +334,9 @@ async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asy
     generic, fence_s = entry.allow_generic, entry.time_fence_s
     # Before keys are waited for: no key helps an account that may not trade where it says.
     check_venue(account, entry.exchange, mode=mode, allow_generic=generic, time_fence_s=fence_s)
-    terms = PaperTerms(
-        opening_balances=settings.paper.balances,
-        maker_rate=settings.paper.maker_rate,
-        taker_rate=settings.paper.taker_rate,
-        latency_ms=settings.paper.latency_ms,
-    )
+    paper = settings.paper
+    terms = PaperTerms(opening_balances=paper.balances, maker_rate=paper.maker_rate, taker_rate=paper.taker_rate,
+                       latency_ms=paper.latency_ms)  # fmt: skip
     while True:
         try:
             credentials = await keys.open()

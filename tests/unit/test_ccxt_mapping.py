@@ -165,7 +165,7 @@ def test_acknowledgment_that_names_an_id_only_is_open_and_claims_nothing(status:
 
 
 @pytest.mark.parametrize(
-    "spoilt", [{"amount": "much"}, {"trades": [trade(price=None)]}, {"info": {"executedQty": "1e400"}}, {"trades": 7}]
+    "spoilt", [{"amount": "much"}, {"trades": [trade(price="much")]}, {"info": {"executedQty": "1e400"}}, {"trades": 7}]
 )
 def test_acknowledgment_whose_figures_cannot_be_read_still_names_the_order(spoilt: dict[str, Any]) -> None:
     report = acknowledgment_from(order(**spoilt), symbol=SYMBOL, rules=BINANCE, now=NOW)
