@@ -76,6 +76,11 @@ class AccountSettings(Section):
         "never: a person decides; the venue's own figure when left out",
     )
 
+    stops: Literal["native", "held"] = Field(
+        default="native",
+        description="native: stops are the venue's where it has them, else held by us; held: we hold them all",
+    )
+
     @field_validator("ccxt")
     @classmethod
     def _holds_no_keys(cls, ccxt: dict[str, Any]) -> dict[str, Any]:

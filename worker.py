@@ -61,6 +61,7 @@ from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
 from storage.paper_store import SqlPaperBook
 from storage.restoring import SqlLedgerRepairStore
+from storage.triggers import SqlTriggerStore
 from workflows.account_feed import AccountFeedWorkflow
 from workflows.account_reconciler import AccountReconcilerWorkflow
 from workflows.kill_sweep import AccountSweepWorkflow
@@ -225,7 +226,14 @@ def _venue_steps(
     modes = {account: terms.mode for account, terms in settings.terms().items()}
     valuing = Valuing(SqlAccountingStore(engine), exchanges=exchanges, modes=modes, interval_s=pace.idle_interval_s)
     feed = FeedActivities(
-        store, exchanges=exchanges, notifier=notifier, pace=pace, clock=clock, repair=repair, valuing=valuing
+        store,
+        exchanges=exchanges,
+        notifier=notifier,
+        pace=pace,
+        clock=clock,
+        repair=repair,
+        valuing=valuing,
+        triggers=SqlTriggerStore(engine),
     )
     reconciler = ReconcileActivities(
         SqlReconciliationStore(engine),
@@ -326,12 +334,9 @@ async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asy
     generic, fence_s = entry.allow_generic, entry.time_fence_s
     # Before keys are waited for: no key helps an account that may not trade where it says.
     check_venue(account, entry.exchange, mode=mode, allow_generic=generic, time_fence_s=fence_s)
-    terms = PaperTerms(
-        opening_balances=settings.paper.balances,
-        maker_rate=settings.paper.maker_rate,
-        taker_rate=settings.paper.taker_rate,
-        latency_ms=settings.paper.latency_ms,
-    )
+    paper = settings.paper
+    terms = PaperTerms(opening_balances=paper.balances, maker_rate=paper.maker_rate, taker_rate=paper.taker_rate,
+                       latency_ms=paper.latency_ms)  # fmt: skip
     while True:
         try:
             credentials = await keys.open()
@@ -348,6 +353,7 @@ async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asy
             key_source=keys,
             time_fence_s=fence_s,
             allow_generic=generic,
+            holds_stops=entry.stops == "held",
             paper=lambda market_data: PaperExchange(
                 market_data, SqlPaperBook(engine), account=account, clock=clock, terms=terms
             ),

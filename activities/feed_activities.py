@@ -17,6 +17,7 @@ from activities.doubt_watch import DoubtWatch
 from activities.failures import in_activity
 from activities.ledger_repair import LedgerRepair
 from activities.reading import TRADES_OVERLAP, exchange_of
+from activities.trigger_watch import TriggerWatch
 from activities.valuing import Valuing
 from domain.errors import ExecutionError, InvalidTransition, StoreUnavailable
 from domain.events import Fill
@@ -25,6 +26,7 @@ from domain.numbers import subtract
 from domain.order import Frozen, Order
 from domain.ports import Exchange, OrderNotifier, OrderStore
 from domain.reports import OrderRef, OrderReport
+from domain.trigger_ports import TriggerStore
 from observability import metrics
 
 FOLLOW_STRETCH = timedelta(minutes=15)
@@ -66,7 +68,9 @@ class FeedActivities:
         clock: Callable[[], datetime],
         repair: LedgerRepair | None = None,
         valuing: Valuing | None = None,
+        triggers: TriggerStore | None = None,
     ) -> None:
+        self._triggers = triggers
         self._repair = repair
         self._valuing = valuing
         self._store = store
@@ -82,6 +86,7 @@ class FeedActivities:
         async with in_activity(beat.told):
             exchange = exchange_of(self._exchanges, call.account)
             follower = Follower(self._store, exchange, self._notifier, self._pace, call.account, self._clock)
+            watch = TriggerWatch(self._triggers, exchange, call.account, self._clock) if self._triggers else None
             until = self._clock() + FOLLOW_STRETCH
             shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
             pause_s = 0.0
@@ -90,7 +95,7 @@ class FeedActivities:
                     try:
                         if self._repair is not None:
                             beat.count = await self._repair.keep(call.account, known=beat.count)
-                        await follower.round(self._clock())
+                        await _both(watch, follower, self._clock())
                         if self._valuing is not None:
                             await self._valuing.look(call.account, self._clock())
                         pause_s = self._pace.open_interval_s
@@ -119,6 +124,19 @@ class FeedActivities:
             if left_s > step_s:
                 with contextlib.suppress(ExecutionError):  # the next round tells
                     await follower.watch_doubts(self._clock())
+
+
+async def _both(watch: TriggerWatch | None, follower: "Follower", now: datetime) -> None:
+    """Look at the triggers, then follow the orders, which tells their news; a failure of one keeps from no other."""
+    failure: ExecutionError | None = None
+    if watch is not None:
+        try:
+            await watch.look()
+        except ExecutionError as error:
+            failure = error
+    await follower.round(now)
+    if failure is not None:
+        raise failure
 
 
 class _LedgerBeat:

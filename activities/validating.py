@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -13,11 +13,14 @@ from domain.exposure import Validated
 from domain.instrument import deny, normalize
 from domain.limits import Limits
 from domain.order import OrderSide, OrderTicket, OrderType
+from domain.placement import Placement
 from domain.ports import Exchange
 from domain.reports import OrderBook, Ticker
+from domain.triggers import TriggerBy, is_met, middle
 
 BOOK_DEPTH: Final = 50
 """Levels a side that slippage and depth are measured on."""
+TICKER_STANDS: Final = timedelta(seconds=10)
 log = logging.getLogger("volex.validate")
 
 
@@ -48,7 +51,47 @@ async def look_at_venue(
     if ticket.order_type is OrderType.MARKET:
         reference_price = await _reference_price(exchange, ticket)
     market = await _market(exchange, ticket.symbol, limits)
-    return Validated(normal=normal, instrument=instrument, reference_price=reference_price, **market)
+    validated = Validated(normal=normal, instrument=instrument, reference_price=reference_price, **market)
+    return await _placed(exchange, ticket, validated, now=now)
+
+
+async def _placed(exchange: Exchange, ticket: OrderTicket, validated: Validated, *, now: datetime) -> Validated:
+    """Say where the order is worked. A stop that we hold must not have met its trigger already, as at a venue.
+
+    Venues trigger their own stops by the last price; those that go by another one are held by us everywhere.
+    """
+    placement = exchange.placement(ticket.order_type, ticket.side)
+    lacks = validated.instrument.lacks if validated.instrument is not None else ()
+    if placement is Placement.NATIVE and (ticket.trigger_by is not TriggerBy.LAST or ticket.order_type in lacks):
+        placement = Placement.HELD if ticket.trigger_price is not None else Placement.REFUSED
+    refused = [str(ticket.order_type)] if placement is Placement.REFUSED else []
+    refused += [word for word in ticket.conditions() if word in lacks]
+    if refused:
+        text = f"the venue takes no {refused[0]} order of this side and symbol as it is meant"
+        denial = deny("ORDER_TYPE_NOT_SUPPORTED", text, order=refused[0])
+        return Validated(denial=denial, instrument=validated.instrument)
+    if placement is not Placement.HELD or ticket.trigger_price is None:
+        return validated.model_copy(update={"placement": placement})
+    ticker = await exchange.fetch_ticker(ticket.symbol)
+    if ticket.trigger_by is TriggerBy.LAST:
+        price = ticker.last
+    else:
+        price = middle(ticker.bid, ticker.ask) if ticker.bid is not None and ticker.ask is not None else None
+    buying = ticket.side is OrderSide.BUY
+    if price is not None and is_met(is_buy=buying, trigger_price=ticket.trigger_price, price=price):
+        text = f"the {ticket.trigger_by} price has met the trigger already"
+        denial = deny("TRIGGER_PRICE_PASSED", text, trigger_price=ticket.trigger_price, market_price=price)
+        return Validated(denial=denial, instrument=validated.instrument)
+    return validated.model_copy(update={"placement": placement, "watch_since": _watch_since(ticker, now)})
+
+
+def _watch_since(ticker: Ticker, now: datetime) -> datetime:
+    """Return the venue's time of the prices that we saw: what trades from then on counts, what traded before does not.
+
+    A word that is older than a few seconds, as in a market where nothing is traded, is not gone back to.
+    """
+    moment = max(ticker.ts_event, now - TICKER_STANDS)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 async def _market(exchange: Exchange, symbol: str, limits: Iterable[Limits]) -> Mapping[str, Ticker | OrderBook]:

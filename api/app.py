@@ -118,5 +118,6 @@ async def _open_public(settings: Settings, name: str, vault: VaultCredentialStor
         ccxt_config=entry.ccxt,
         credentials=keys,
         allow_generic=entry.allow_generic,
+        holds_stops=entry.stops == "held",
         paper=lambda market_data: market_data,
     )

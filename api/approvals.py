@@ -176,7 +176,10 @@ async def reject_order(request: Request, account: Account, order_id: str, contex
 async def _decided(answered: ApprovalAnswer, account: str, order_id: str, context: Context) -> Response:
     order = answered.view.order
     assert order is not None, "an order that was decided on is recorded"
-    return answer(approved_json(order, answered), status=202 if order.status in _UNDECIDED else 200)
+    return answer(
+        approved_json(order, answered),
+        status=202 if order.status in _UNDECIDED and not order.waits_for_trigger else 200,
+    )
 
 
 async def _unchanged(error: RequestError, account: str, order_id: str, context: Context) -> Response:

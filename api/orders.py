@@ -56,6 +56,8 @@ _FIELDS: Final = {
     "TRIGGER_PRICE_SUPERFLUOUS": "stop_price",
     "POST_ONLY_IMPOSSIBLE": "post_only",
     "TIME_IN_FORCE_IMPOSSIBLE": "time_in_force",
+    "EXPIRES_AT_MISSING": "expires_at",
+    "TRIGGER_BY_SUPERFLUOUS": "trigger_by",
 }
 
 Key = Annotated[
@@ -127,7 +129,11 @@ def _placed(order: Order) -> Response:
     headers = {"Location": f"/orders/{order.account}/{order.order_id}"}
     if order.status in _REFUSED:
         return _refused(order, headers)
-    return answer(order_json(order), status=202 if order.status in _UNDECIDED else 201, headers=headers)
+    return answer(
+        order_json(order),
+        status=202 if order.status in _UNDECIDED and not order.waits_for_trigger else 201,
+        headers=headers,
+    )
 
 
 def _refused(order: Order, headers: dict[str, str]) -> Response:

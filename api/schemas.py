@@ -27,7 +27,9 @@ from domain.identifiers import order_workflow_id
 from domain.lifecycle import OrderStatus
 from domain.numbers import subtract
 from domain.order import Label, OnNeverPlaced, Order, OrderSide, OrderTicket, OrderType, TimeInForce, TradingMode
-from workflows.order_display import next_in_doubt
+from domain.placement import Placement
+from domain.triggers import TriggerBy
+from workflows.order_display import next_for_waiting, next_in_doubt
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -76,11 +78,14 @@ class OrderBody(BaseModel):
     exchange: str | None = Field(default=None, description="name of an account; the default one if left out")
     symbol: str = Field(max_length=64, description="BASE/QUOTE")
     side: OrderSide
-    order_type: OrderType
+    order_type: OrderType = Field(description="market, limit, stop or stop-limit; a stop with a price is a stop-limit")
     amount: Positive = Field(description="base units")
-    price: Positive | None = Field(default=None, description="quote units per base unit; limit and stop-limit only")
+    price: Positive | None = Field(default=None, description="quote units per base unit; limit and stop-limit")
     stop_price: Positive | None = Field(default=None, description="quote units per base unit; stop and stop-limit only")
-    time_in_force: TimeInForce | None = Field(default=None, description="GTC if left out")
+    time_in_force: TimeInForce | None = Field(default=None, description="GTC if left out; GTD needs expires_at")
+    trigger_by: TriggerBy | None = Field(
+        default=None, description="which price triggers a stop: last (if left out) or mid; by mid we hold it everywhere"
+    )
     post_only: StrictBool | None = None
     expires_at: Moment | None = Field(default=None, description="when we end the order; ISO 8601 with its zone")
     strategy: Label | None = None
@@ -95,7 +100,7 @@ class OrderBody(BaseModel):
             return OrderTicket(
                 symbol=self.symbol,
                 side=self.side,
-                order_type=self.order_type,
+                order_type=self._order_type(),
                 quantity=self.amount,
                 price=self.price,
                 trigger_price=self.stop_price,
@@ -105,9 +110,15 @@ class OrderBody(BaseModel):
                 strategy=self.strategy,
                 client_reference=self.client_reference,
                 on_never_placed=self.on_never_placed or OnNeverPlaced.RESUBMIT,
+                trigger_by=self.trigger_by or TriggerBy.LAST,
             )
         except ValidationError as error:
             raise wrong_fields(error.errors()) from None
+
+    def _order_type(self) -> OrderType:
+        """A stop with a price is a stop-limit: both notations are in use."""
+        is_both = self.order_type is OrderType.STOP and self.price is not None
+        return OrderType.STOP_LIMIT if is_both else self.order_type
 
 
 class AmendBody(BaseModel):
@@ -189,6 +200,12 @@ class OrderJson(BaseModel):
     client_reference: str | None
     rounded_from: Number | None
     attempts: int
+    placement: Placement | None = Field(
+        description="native: the venue works it; held: we wait for the stop price, then send what it stands for"
+    )
+    trigger_by: TriggerBy | None = Field(description="which price triggers a stop; null for other orders")
+    triggered_at: datetime | None = Field(description="the venue's time of the price that triggered a held stop")
+    triggered_price: Number | None = Field(description="that price")
     on_never_placed: OnNeverPlaced
     in_doubt_since: datetime | None = Field(description="set while the order is in doubt, as the three below")
     last_looked_at: datetime | None = Field(description="when the venue last said that it does not show it")
@@ -283,6 +300,11 @@ STATUS_WORDS: Final[Mapping[OrderStatus, str]] = {
 """ccxt's words, and three of ours for what ccxt has no word for."""
 
 
+def status_word(order: Order) -> str:
+    """Return ccxt's word for where the order stands. A stop that waits with us is open, as it would be at a venue."""
+    return "open" if order.waits_for_trigger else STATUS_WORDS[order.status]
+
+
 def order_json(order: Order) -> OrderJson:
     """Return the order in the wire's words. Nothing is checked again: the domain has."""
     ticket, doubt = order.ticket, order.doubt
@@ -296,7 +318,7 @@ def order_json(order: Order) -> OrderJson:
         amount=order.quantity,
         price=order.price,
         stop_price=order.trigger_price,
-        status=STATUS_WORDS[order.status],
+        status=status_word(order),
         lifecycle=order.status,
         filled=order.cum_qty,
         remaining=max(subtract(order.quantity, order.cum_qty), Decimal(0)),
@@ -317,11 +339,15 @@ def order_json(order: Order) -> OrderJson:
         client_reference=ticket.client_reference,
         rounded_from=order.rounded_from,
         attempts=order.attempt,
+        placement=order.placement,
+        trigger_by=ticket.trigger_by if order.trigger_price is not None else None,
+        triggered_at=order.triggered.ts_event if order.triggered is not None else None,
+        triggered_price=order.triggered.price if order.triggered is not None else None,
         on_never_placed=ticket.on_never_placed,
         in_doubt_since=doubt.since if doubt is not None else None,
         last_looked_at=doubt.last_looked_at if doubt is not None else None,
         fence_ends_at=doubt.fence_ends_at if doubt is not None else None,
-        next_step=next_in_doubt(order) or next_for_held(order),
+        next_step=next_in_doubt(order) or next_for_held(order) or next_for_waiting(order),
         cancel_requested=order.cancel_requested,
         needs_attention=order.needs_attention,
         updated_at=order.updated_at,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from api.schemas import STATUS_WORDS, order_json, reason_json
+from api.schemas import order_json, reason_json, status_word
 from domain.approvals import APPROVED, REJECTED
 from domain.decisions import DECIDED_BY_PERSON
 from domain.events import OrderEvent
@@ -12,6 +12,7 @@ from domain.identifiers import order_workflow_id
 from domain.lifecycle import OrderEventType
 from domain.numbers import plain
 from domain.order import Order
+from domain.placement import Placement
 from domain.ports import RecordedEvent
 from domain.unsent import REFUSED_UNSENT
 
@@ -34,6 +35,24 @@ def event_json(recorded: RecordedEvent) -> dict[str, object]:
         "requested_by": event.requested_by,
         "reason": reason_json(event.reason),
         "fill": _fill_json(event),
+        "placement": event.placement,
+        "crossing": _crossing_json(event),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _crossing_json(event: OrderEvent) -> dict[str, object] | None:
+    crossing = event.crossing
+    if crossing is None:
+        return None
+    fields = {
+        "by": crossing.by,
+        "price": crossing.price,
+        "time": crossing.ts_event,
+        "seen_at": crossing.seen_at,
+        "trade_id": crossing.trade_id,
+        "bid": crossing.bid,
+        "ask": crossing.ask,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -77,7 +96,7 @@ def _chapter(moment: datetime, text: str, evidence: Mapping[str, object]) -> dic
 
 
 def _summary(order: Order) -> str:
-    text = f"{order.ticket.summary()} on {order.account} is {STATUS_WORDS[order.status]}: "
+    text = f"{order.ticket.summary()} on {order.account} is {status_word(order)}: "
     text += f"{plain(order.cum_qty)} of {plain(order.quantity)} filled"
     if order.avg_px is not None:
         text += f" at {plain(order.avg_px)} on average"
@@ -107,7 +126,16 @@ def _never_placed(event: OrderEvent) -> str:
 def _admitted(event: OrderEvent) -> str:
     if event.reason is not None and event.reason.code == APPROVED:
         return f"Approved by {event.requested_by}; checked once more against rules and limits, and admitted."
-    return "Checked against the venue's rules and the risk limits, and admitted."
+    held = " We hold it until its stop price comes." if event.placement is Placement.HELD else ""
+    return f"Checked against the venue's rules and the risk limits, and admitted.{held}"
+
+
+def _triggered(event: OrderEvent) -> str:
+    crossing = event.crossing
+    if crossing is None:
+        return "Its stop price has come."
+    what = f"trade {crossing.trade_id}" if crossing.trade_id is not None else "best bid and ask"
+    return f"Triggered: {what} put the {crossing.by} price at {plain(crossing.price)}."
 
 
 def _denied(event: OrderEvent) -> str:
@@ -133,6 +161,7 @@ _WORDS: Final[Mapping[OrderEventType, str | Callable[[OrderEvent], str]]] = {
     _E.ADMITTED: _admitted,
     _E.DENIED: _denied,
     _E.HELD: "Held until a person approves it.",
+    _E.TRIGGERED: _triggered,
     _E.SUBMITTED: _submitted,
     _E.NOT_SENT: "Proven: no byte of that attempt left this machine.",
     _E.SUBMIT_UNKNOWN: "The venue's answer did not arrive; whether it has the order is being looked up.",

@@ -132,7 +132,8 @@ def _show(answered: "ApprovalAnswer", *, json: bool, meant: str = "approved") ->
         render.say(render.order_line(answered.view))
     if answered.decision != meant:
         return ExitCode.REFUSED
-    return ExitCode.UNDECIDED if order is None or order.status in _UNDECIDED else ExitCode.DONE
+    undecided = order is None or (order.status in _UNDECIDED and not order.waits_for_trigger)
+    return ExitCode.UNDECIDED if undecided else ExitCode.DONE
 
 
 def register(main: typer.Typer) -> None:

@@ -82,7 +82,11 @@ Price = Annotated[Decimal | None, typer.Option(parser=_figure, metavar="PRICE", 
 
 
 Side = Annotated[Literal["BUY", "SELL"], typer.Argument(case_sensitive=False)]
-TimeInForce = Annotated[Literal["GTC", "IOC", "FOK"], typer.Option(case_sensitive=False, help="Time in force.")]
+TimeInForce = Annotated[
+    Literal["GTC", "GTD", "IOC", "FOK"],
+    typer.Option(case_sensitive=False, help="Time in force; GTD with --expires-in or --expires-at."),
+]
+TriggerBy = Annotated[Literal["last", "mid"], typer.Option(help="Price that triggers a stop; by mid we hold it.")]
 ExpiresIn = Annotated[
     timedelta | None, typer.Option(parser=_duration, metavar="TIME", help="End it after 90s, 15m, 2h, 14d.")
 ]
@@ -104,6 +108,7 @@ def place(
     limit: Price = None,
     stop: Price = None,
     tif: TimeInForce = "GTC",
+    trigger_by: TriggerBy = "last",
     post_only: Annotated[bool, typer.Option("--post-only", help="Only rest in the book, never take.")] = False,
     expires_in: ExpiresIn = None,
     expires_at: ExpiresAt = None,
@@ -142,6 +147,7 @@ def place(
         strategy=strategy,
         client_reference=reference,
         on_never_placed=on_never_placed,
+        trigger_by=trigger_by,
     )
     run(_placing(ticket, key, wait, timeout_s, json=json), account, json=json, data_dir=data_dir)
 
@@ -345,7 +351,7 @@ def _show(view: "OrderView", *, json: bool) -> None:
 
 
 def _outcome(order: "Order | None") -> ExitCode:
-    if order is None or order.status in _UNDECIDED:
+    if order is None or (order.status in _UNDECIDED and not order.waits_for_trigger):
         return ExitCode.UNDECIDED
     return ExitCode.REFUSED if order.status in _REFUSED else ExitCode.DONE
 

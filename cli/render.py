@@ -112,6 +112,8 @@ def order_line(view: "OrderView") -> str:
 
 def order_details(view: "OrderView") -> list[tuple[str, object]]:
     """Return everything that people want to know of one order, as rows."""
+    from workflows.order_display import placed_at
+
     order = view.order
     if order is None:
         return [("id", view.order_id), ("account", view.account), ("stage", view.stage), ("workflow", view.workflow_id)]
@@ -120,6 +122,7 @@ def order_details(view: "OrderView") -> list[tuple[str, object]]:
         ("id", order.order_id),
         ("account", f"{order.account} ({order.mode})"),
         ("order", asked(order)),
+        ("placement", placed_at(order)),
         ("status", f"{status(order)}{', needs attention' if order.needs_attention else ''}"),
         *_doubt(order),
         ("filled", filled(order)),
@@ -137,12 +140,14 @@ def order_details(view: "OrderView") -> list[tuple[str, object]]:
 
 
 def _doubt(order: "Order") -> list[tuple[str, object]]:
-    """Say of an order in doubt what the last look found, and what comes next; of a held one, what it waits for."""
+    """Say of an order in doubt what the last look found, and what comes next; of one that waits, for what."""
     from domain.approvals import next_for_held
-    from workflows.order_display import next_in_doubt
+    from workflows.order_display import next_for_waiting, next_in_doubt
 
     if order.doubt is None and order.status == "HELD":
         return [("next", next_for_held(order))]
+    if order.waits_for_trigger:
+        return [("next", next_for_waiting(order))]
     if order.doubt is None:
         return []
     return [("last look", moment(order.doubt.last_looked_at)), ("next", next_in_doubt(order))]

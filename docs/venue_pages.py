@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterator
 from domain.order import OrderSide, OrderType
 from domain.unsent import REFUSED_UNSENT
 from exchanges.venue_rules import GENERIC, listed_venues, placement, venue_rules
-from exchanges.venues.table import VenueRules
+from exchanges.venues.table import CONDITIONS, VenueRules
 
-_CONDITIONS = ("IOC", "FOK", "post-only")
 _INTRODUCTION = """\
-What each venue takes, from the tables in `exchanges/venues`, for orders that really go there: paper orders of every
-type are worked by the paper exchange. What ccxt really sends for each order was captured and reviewed: the requests
-stand in `tests/wire/snapshots`, and a test compares them. Before a request leaves, it is read once more: without our
-client order id, its figures, its trigger or its flag, nothing is sent.
+What each venue takes, from the tables in `exchanges/venues`, for orders that really go there. On paper market and limit
+orders are open everywhere; stops and conditions are held and refused as the venue would have it. What ccxt really sends
+for each order was captured and reviewed: the requests stand in `tests/wire/snapshots`, and a test compares them. Before
+a request leaves, it is read once more: without our client order id, its figures, its trigger or its flag, nothing is
+sent.
 
 - *native*: the venue has it, and ccxt carries it there as it is meant.
 - *held*: we wait for the trigger price and send the market or limit order that the stop stands for.
@@ -38,11 +38,11 @@ def _named() -> Iterator[tuple[str, VenueRules]]:
 
 
 def _order_types() -> Iterator[str]:
-    yield "| venue | ccxt id | " + " | ".join([*OrderType, *_CONDITIONS]) + " |"
-    yield "|---" * (2 + len(OrderType) + len(_CONDITIONS)) + "|"
+    yield "| venue | ccxt id | " + " | ".join([*OrderType, *CONDITIONS]) + " |"
+    yield "|---" * (2 + len(OrderType) + len(CONDITIONS)) + "|"
     for name, rules in (*_named(), ("…", GENERIC)):
         cells = [_placed(name, order_type) for order_type in OrderType]
-        cells += ["native" if word in rules.shapes else "refused" for word in _CONDITIONS]
+        cells += ["native" if word in rules.shapes else "refused" for word in CONDITIONS]
         yield f"| {rules.title} | `{name}` | {' | '.join(cells)} |"
 
 
@@ -90,6 +90,8 @@ def _sections() -> Iterator[str]:
             yield f"- {word}: {where}, because {why}."
         if not rules.market_buys_by_quantity:
             yield "- market buy: refused, because it names what is spent, not the quantity."
+        if rules.market_types_key:
+            yield "- What a symbol does not list in `" + rules.market_types_key + "` is refused for it; a stop is held."
         if rules.refusals:
             yield f"- Proof of a refusal: {_codes(rules.refusals)}."
         else:

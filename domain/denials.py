@@ -31,8 +31,10 @@ _SHAPE: Final = (
         "Leave the stop price out.",
         {"trigger_price": "61250"},
     ),
-    Denial("POST_ONLY_IMPOSSIBLE", "only a GTC limit order can be post-only", "Leave post_only out.", {}),
+    Denial("TRIGGER_BY_SUPERFLUOUS", "only a stop order is triggered", "Leave trigger_by out.", {}),
+    Denial("POST_ONLY_IMPOSSIBLE", "only a GTC or GTD limit order can be post-only", "Leave post_only out.", {}),
     Denial("TIME_IN_FORCE_IMPOSSIBLE", "the order type takes no such time in force", "Leave time_in_force out.", {}),
+    Denial("EXPIRES_AT_MISSING", "a GTD order needs the time at which it ends", "Give expires_at.", {}),
     Denial(
         "EXPIRES_IN_PAST",
         "the order would have expired already",
@@ -92,6 +94,20 @@ _INSTRUMENT: Final = (
         "the venue takes no order worth more",
         "Give less quantity, or split the order.",
         {"notional": "10000000", "max_notional": "9000000"},
+    ),
+)
+_PLACEMENT: Final = (
+    Denial(
+        "ORDER_TYPE_NOT_SUPPORTED",
+        "the venue does not take such an order as it is meant, and we do not hold it",
+        "Use what `docs/venues.md` shows for the venue.",
+        {"order": "post-only"},
+    ),
+    Denial(
+        "TRIGGER_PRICE_PASSED",
+        "the market has met the trigger of a stop that we would hold",
+        "Send a market or limit order, or give another stop price.",
+        {"trigger_price": "44000", "market_price": "43950"},
     ),
 )
 _ACCOUNT: Final = (
@@ -211,7 +227,7 @@ _FROM_LIMITS: Final = tuple(
 )
 
 DENIALS: Final[Mapping[str, Denial]] = {
-    denial.code: denial for denial in (*_SHAPE, *_INSTRUMENT, *_ACCOUNT, *_FROM_LIMITS, *_AGENT)
+    denial.code: denial for denial in (*_SHAPE, *_INSTRUMENT, *_PLACEMENT, *_ACCOUNT, *_FROM_LIMITS, *_AGENT)
 }
 
 __all__ = ["DENIALS", "Denial"]

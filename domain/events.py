@@ -4,6 +4,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from domain.lifecycle import OrderEventType
 from domain.numbers import Price, Quantity, SignedAmount
+from domain.placement import Placement
+from domain.triggers import Crossing
 
 
 class _Fact(BaseModel):
@@ -68,3 +70,9 @@ class OrderEvent(_Fact):
     quantity: Quantity | None = None
     price: Price | None = None
     requested_by: str | None = None
+    placement: Placement | None = None
+    """Where the order is worked, as it was admitted."""
+    watch_since: AwareDatetime | None = None
+    """From when on trades count for a stop that we hold, by the venue's time."""
+    crossing: Crossing | None = None
+    """What triggered it."""

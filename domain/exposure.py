@@ -11,6 +11,7 @@ from domain.instrument import Instrument, NormalTicket
 from domain.limits import Limits
 from domain.numbers import EXACT, Amount, Price, SignedAmount, add, multiply, subtract
 from domain.order import Frozen, OrderSide
+from domain.placement import Placement
 from domain.reports import OrderBook, Ticker
 
 ZERO = Decimal(0)
@@ -27,6 +28,10 @@ class Validated(Frozen):
     ticker: Ticker | None = None
     book: OrderBook | None = None
     """Market data, where a limit needs it and the venue gave it."""
+    placement: Placement | None = None
+    """Where the order is worked."""
+    watch_since: AwareDatetime | None = None
+    """Of a stop that we hold: the venue's time of the prices that had not met its trigger. Trades count from there."""
 
 
 class SymbolExposure(Frozen):

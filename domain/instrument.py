@@ -6,6 +6,7 @@ from decimal import Decimal
 from domain.events import Reason
 from domain.numbers import Amount, Notional, Price, Quantity, is_multiple, multiply, plain, round_down_to_step
 from domain.order import Frozen, OrderTicket, OrderType, TimeInForce
+from domain.triggers import TriggerBy
 
 
 class Instrument(Frozen):
@@ -26,7 +27,7 @@ class Instrument(Frozen):
     taker_rate: Amount | None = None
     active: bool = True
     lacks: tuple[str, ...] = ()
-    """Order types and conditions (`stop`, `post-only`, …) that the venue takes, but not for this symbol."""
+    """Order types and conditions (`stop`, `post-only`, …) that the venue does not take for this symbol."""
 
 
 class NormalTicket(Frozen):
@@ -83,10 +84,20 @@ def _shape_denial(ticket: OrderTicket, now: datetime) -> Reason | None:
             f"a {ticket.order_type} order takes no stop price",
             trigger_price=ticket.trigger_price,
         )
-    if ticket.post_only and (ticket.order_type is not OrderType.LIMIT or ticket.time_in_force is not TimeInForce.GTC):
-        return deny("POST_ONLY_IMPOSSIBLE", "only a GTC limit order can be post-only")
-    if ticket.order_type is not OrderType.LIMIT and ticket.time_in_force is not TimeInForce.GTC:
+    if not triggered and ticket.trigger_by is not TriggerBy.LAST:
+        return deny("TRIGGER_BY_SUPERFLUOUS", f"a {ticket.order_type} order is not triggered")
+    return _time_denial(ticket, now)
+
+
+def _time_denial(ticket: OrderTicket, now: datetime) -> Reason | None:
+    lasting = ticket.time_in_force.rests
+    if ticket.post_only and (ticket.order_type is not OrderType.LIMIT or not lasting):
+        return deny("POST_ONLY_IMPOSSIBLE", "only a GTC or GTD limit order can be post-only")
+    gtd = ticket.time_in_force is TimeInForce.GTD
+    if (ticket.order_type is not OrderType.LIMIT and not lasting) or (ticket.order_type is OrderType.MARKET and gtd):
         return deny("TIME_IN_FORCE_IMPOSSIBLE", f"a {ticket.order_type} order takes no {ticket.time_in_force}")
+    if gtd and ticket.expires_at is None:
+        return deny("EXPIRES_AT_MISSING", "a GTD order needs the time at which it ends")
     if ticket.expires_at is not None and ticket.expires_at <= now:
         return deny("EXPIRES_IN_PAST", "the order would have expired already", expires_at=ticket.expires_at.isoformat())
     return None

@@ -2,7 +2,8 @@
 
 `TRANSITIONS` is keyed on (status, event type). A pair that is not in it cannot happen, and `next_status` raises.
 INITIALIZED means "recorded, and nothing of ours is at the venue": an order comes back to it when an attempt is
-proven never to have been placed, or when its old attempt is proven gone before a replacement is sent.
+proven never to have been placed, or when its old attempt is proven gone before a replacement is sent. A stop that we
+hold waits in it for its trigger: HELD is for orders that wait for a person.
 """
 
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ class OrderEventType(StrEnum):
     ADMITTED = "ADMITTED"
     DENIED = "DENIED"
     HELD = "HELD"
+    TRIGGERED = "TRIGGERED"
     SUBMITTED = "SUBMITTED"
     NOT_SENT = "NOT_SENT"
     SUBMIT_UNKNOWN = "SUBMIT_UNKNOWN"
@@ -60,6 +62,7 @@ TRANSITIONS: Final[Mapping[tuple[OrderStatus, OrderEventType], OrderStatus]] = M
         (S.INITIALIZED, E.ADMITTED): S.INITIALIZED,
         (S.INITIALIZED, E.DENIED): S.DENIED,
         (S.INITIALIZED, E.HELD): S.HELD,
+        (S.INITIALIZED, E.TRIGGERED): S.INITIALIZED,  # a stop held by us: its price has come, it may be sent now
         (S.INITIALIZED, E.SUBMITTED): S.SUBMITTED,  # the attempt is journaled; bytes may leave from here on
         (S.INITIALIZED, E.REJECTED): S.REJECTED,  # refused before bytes left, for example by the adapter's own checks
         (S.INITIALIZED, E.CANCEL_REQUESTED): S.INITIALIZED,

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
 
@@ -12,6 +12,8 @@ from domain.events import Commission, Fill, OrderEvent, Reason
 from domain.identifiers import Account, OrderId, Symbol
 from domain.lifecycle import TERMINAL, OrderEventType, OrderStatus, next_status
 from domain.numbers import Notional, Price, Quantity, add, divide_to_scale, multiply, plain, subtract, to_scale
+from domain.placement import Placement
+from domain.triggers import Crossing, TriggerBy
 
 Label = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,64}$")]
 """Free text of the caller: printable ASCII, 1 to 64 characters. Data, never a format."""
@@ -34,11 +36,17 @@ class OrderType(StrEnum):
 
 
 class TimeInForce(StrEnum):
-    """How long the venue keeps it. With `expires_at`, we end a GTC order ourselves at that time."""
+    """How long it is worked. We end an order ourselves at its `expires_at`, which a GTD order has to have."""
 
     GTC = "GTC"
+    GTD = "GTD"
     IOC = "IOC"
     FOK = "FOK"
+
+    @property
+    def rests(self) -> bool:
+        """Tell whether what is not filled at once is left to rest. The venue is told GTC for both: the end is ours."""
+        return self in (TimeInForce.GTC, TimeInForce.GTD)
 
 
 class OnNeverPlaced(StrEnum):
@@ -82,14 +90,21 @@ class OrderTicket(Frozen):
     strategy: Label | None = None
     client_reference: Label | None = None
     on_never_placed: OnNeverPlaced = OnNeverPlaced.RESUBMIT
+    trigger_by: TriggerBy = TriggerBy.LAST
+    """Which price triggers a stop. A venue's own stops go by the last price; others are held by us."""
 
     def fingerprint(self) -> str:
         """Return a hash of everything asked: two tickets are the same ticket when their fingerprints are equal.
 
         What came later counts only where it is used, so that tickets from before it keep their fingerprints.
         """
-        later = {"on_never_placed"} if self.on_never_placed is OnNeverPlaced.RESUBMIT else None
+        later = {name for name in _LATER if getattr(self, name) == type(self).model_fields[name].default}
         return hashlib.sha256(self.model_dump_json(exclude=later).encode()).hexdigest()
+
+    def conditions(self) -> list[str]:
+        """Name what the order is beside its type, as the venues' tables do: `IOC`, `FOK`, `post-only`."""
+        words = [] if self.time_in_force.rests else [str(self.time_in_force)]
+        return [*words, "post-only"] if self.post_only else words
 
     def summary(self) -> str:
         """Say the ticket in one line: `BUY 0.1 BTC/USDT @ 61250 LIMIT GTC`."""
@@ -98,12 +113,19 @@ class OrderTicket(Frozen):
             words += ["@", plain(self.price)]
         if self.trigger_price is not None:
             words += ["trigger", plain(self.trigger_price)]
+            words += ["by", self.trigger_by] if self.trigger_by is not TriggerBy.LAST else []
         words += [self.order_type.upper(), self.time_in_force]
         if self.post_only:
             words.append("POST-ONLY")
         if self.expires_at is not None:
             words.append(f"until {self.expires_at:%Y-%m-%d %H:%MZ}")
         return " ".join(words)
+
+
+_LATER: Final = ("on_never_placed", "trigger_by")
+"""Fields that came after the first tickets were on record."""
+_SENT_AS: Final = {OrderType.STOP: OrderType.MARKET, OrderType.STOP_LIMIT: OrderType.LIMIT}
+"""What a stop becomes at its trigger."""
 
 
 class Doubt(Frozen):
@@ -159,6 +181,12 @@ class Order(Frozen):
     """Base units filled by earlier attempts of an amended order."""
     rounded_from: Quantity | None = None
     """The quantity that was asked for, when it was rounded down to the venue's step."""
+    placement: Placement | None = None
+    """Where it is worked: at the venue, or held by us until its trigger; `None`: from before this was kept."""
+    watch_since: AwareDatetime | None = None
+    """From when on trades count for a stop that we hold, by the venue's time."""
+    triggered: Crossing | None = None
+    """What triggered a stop that we held."""
     finalized: bool = False
     created_at: AwareDatetime
     updated_at: AwareDatetime
@@ -175,6 +203,23 @@ class Order(Frozen):
     def avg_px(self) -> Decimal | None:
         """Quote units per base unit over all fills; `None` before the first."""
         return divide_to_scale(self.cum_quote_qty, self.cum_qty) if self.cum_qty > 0 else None
+
+    @property
+    def is_buy(self) -> bool:
+        """Tell whether the order buys."""
+        return self.ticket.side is OrderSide.BUY
+
+    @property
+    def waits_for_trigger(self) -> bool:
+        """Tell whether it is a stop that we hold, and its price has not come: nothing of it may be sent."""
+        held = self.placement is Placement.HELD and self.triggered is None
+        return held and self.status is OrderStatus.INITIALIZED
+
+    @property
+    def sent_as(self) -> OrderType:
+        """What goes to the venue: of a stop that we hold, what it becomes."""
+        held = self.placement is Placement.HELD
+        return _SENT_AS.get(self.ticket.order_type, self.ticket.order_type) if held else self.ticket.order_type
 
     @property
     def is_final(self) -> bool:
@@ -212,10 +257,17 @@ def _nothing_more(order: Order, event: OrderEvent) -> Mapping[str, object]:
 
 
 def _admitted(order: Order, event: OrderEvent) -> Mapping[str, object]:
-    """Take over the quantity that fits the instrument."""
+    """Take over the quantity that fits the instrument, and where the order is worked."""
+    placed: dict[str, object] = {}
+    if event.placement is not None:
+        placed = {"placement": event.placement, "watch_since": event.watch_since}
     if event.quantity is None or event.quantity == order.quantity:
-        return {}
-    return {"quantity": event.quantity, "rounded_from": order.quantity}
+        return placed
+    return {**placed, "quantity": event.quantity, "rounded_from": order.quantity}
+
+
+def _triggered(order: Order, event: OrderEvent) -> Mapping[str, object]:
+    return {"triggered": event.crossing}
 
 
 def _submitted(order: Order, event: OrderEvent) -> Mapping[str, object]:
@@ -292,6 +344,7 @@ def _finalized(order: Order, event: OrderEvent) -> Mapping[str, object]:
 _CHANGES: Mapping[OrderEventType, Callable[[Order, OrderEvent], Mapping[str, object]]] = {
     OrderEventType.ADMITTED: _admitted,
     OrderEventType.HELD: _admitted,
+    OrderEventType.TRIGGERED: _triggered,
     OrderEventType.SUBMITTED: _submitted,
     OrderEventType.ACCEPTED: _known_to_venue,
     OrderEventType.PARTIALLY_FILLED: _filled,

@@ -15,7 +15,8 @@ from domain.instrument import Instrument
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.limits import LimitSet
 from domain.numbers import Amount, Price, Quantity, SignedAmount
-from domain.order import Frozen, Order, OrderRequest, TradingMode
+from domain.order import Frozen, Order, OrderRequest, OrderSide, OrderType, TradingMode
+from domain.placement import Placement
 from domain.reports import (
     Balance,
     OrderBook,
@@ -27,6 +28,7 @@ from domain.reports import (
     VenueStatus,
 )
 from domain.risk import AccountTerms, Answer, Decision, Finding, Validated
+from domain.triggers import PublicTrade
 
 LastLook = Callable[[], Awaitable[bool]]
 """Asked just before the bytes leave; false means: do not send. It is a compare-and-set in the ledger."""
@@ -68,6 +70,15 @@ class Exchange(Protocol):
 
     async def fetch_order_book(self, symbol: str, *, depth: int) -> OrderBook:
         """Return the public order book, `depth` levels a side."""
+
+    async def fetch_public_trades(self, symbol: str, *, since: datetime) -> Sequence[PublicTrade]:
+        """Return everybody's trades in the symbol from `since` on, as far as the venue shows them, oldest first.
+
+        Where they are very many, the first of them; ask again from the last.
+        """
+
+    def placement(self, order_type: OrderType, side: OrderSide) -> Placement:
+        """Say whether the venue works such an order itself, we hold it, or it is refused."""
 
     async def status(self) -> VenueStatus:
         """Return how the venue answers; never raises."""

@@ -31,7 +31,8 @@ from typing import Final
 from domain.errors import OrderClosed
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.numbers import subtract
-from domain.order import Doubt, Order
+from domain.order import Doubt, Order, TimeInForce
+from domain.placement import Placement
 from domain.reports import OrderReport, Submission, SubmitOutcome, SubmitVerdict, VenueOrderStatus
 
 
@@ -70,20 +71,23 @@ def next_submission(order: Order, *, client_order_id: str, now: datetime) -> Sub
     Raises
     ------
     OrderClosed
-        When nothing may be sent: the order is not at rest, was asked to end, or is filled.
+        When nothing may be sent: the order is not at rest, was asked to end, is filled, or waits for its trigger.
     """
     if order.status is not OrderStatus.INITIALIZED or order.cancel_requested or order.leaves_qty <= 0:
         raise OrderClosed(f"order {order.order_id} is {order.status}: nothing is to be sent")
-    ticket = order.ticket
+    if order.waits_for_trigger:
+        raise OrderClosed(f"order {order.order_id} waits for its trigger: nothing is to be sent yet")
+    ticket, held = order.ticket, order.placement is Placement.HELD
     return Submission(
         client_order_id=client_order_id,
         symbol=ticket.symbol,
         side=ticket.side,
-        order_type=ticket.order_type,
+        order_type=order.sent_as,
         quantity=subtract(order.quantity, order.cum_qty),
         price=order.price,
-        trigger_price=order.trigger_price,
-        time_in_force=ticket.time_in_force,
+        trigger_price=None if held else order.trigger_price,
+        # A venue that has no such thing as GTD, or another idea of it, gets GTC: the order's workflow ends it.
+        time_in_force=TimeInForce.GTC if ticket.time_in_force.rests else ticket.time_in_force,
         post_only=ticket.post_only,
         signed_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
     )

@@ -13,7 +13,8 @@ from domain.events import Fill, Reason
 from domain.instrument import Instrument
 from domain.keys import KeyCheck
 from domain.numbers import plain
-from domain.order import OrderType, TimeInForce
+from domain.order import OrderSide, OrderType, TimeInForce
+from domain.placement import Placement
 from domain.ports import LastLook
 from domain.reports import (
     Balance,
@@ -26,6 +27,7 @@ from domain.reports import (
     Ticker,
     VenueStatus,
 )
+from domain.triggers import PublicTrade
 from exchanges.ccxt_client import VenueClient
 from exchanges.ccxt_mapping import (
     balances_from,
@@ -37,9 +39,10 @@ from exchanges.ccxt_mapping import (
 )
 from exchanges.ccxt_transport import Gate, NotSent, Probe, probing
 from exchanges.key_permissions import check_keys
+from exchanges.public_trades import read_public_trades
 from exchanges.shared_reads import SharedReads
 from exchanges.trade_pages import all_pages, pages_by_offset, readable
-from exchanges.venue_rules import ORDER_DEADLINE_S, SEND_WITHIN_S
+from exchanges.venue_rules import ORDER_DEADLINE_S, SEND_WITHIN_S, placement
 from exchanges.verdicts import PAUSE_BEFORE_RETRY_S, clean, judge_submission, refused_cancel, says_not_found
 from exchanges.wire_guard import WireCheck
 
@@ -54,13 +57,18 @@ class CcxtExchange:
     ----------
     time_fence_s
         The account's own value in seconds, 1 or more, or `never`, where it is set; else the venue's rules say.
+    holds_stops
+        Whether we hold stops also where the venue has its own.
     """
 
-    def __init__(self, client: VenueClient, *, time_fence_s: int | Literal["never"] | None = None) -> None:
+    def __init__(
+        self, client: VenueClient, *, time_fence_s: int | Literal["never"] | None = None, holds_stops: bool = False
+    ) -> None:
         self._client = client
         self._api = client.api
         self._rules = client.rules
         self._time_fence_s = time_fence_s
+        self._holds_stops = holds_stops
         self._tickers: SharedReads[str, Ticker] = SharedReads(self._read_ticker, fresh_s=TICKER_FRESH_S)
         self._statuses: SharedReads[str, VenueStatus] = SharedReads(
             lambda _: self._client.status(), fresh_s=STATUS_FRESH_S
@@ -319,6 +327,15 @@ class CcxtExchange:
         answer = await self._client.ask(partial(self._api.fetch_order_book, symbol, asked))
         with readable():
             return order_book_from(answer, symbol=symbol, depth=depth, now=self._client.clock())
+
+    async def fetch_public_trades(self, symbol: str, *, since: datetime) -> Sequence[PublicTrade]:
+        """Return everybody's trades in the symbol from `since` on, oldest first. Raises `UnknownSymbol`."""
+        await self._known(symbol)
+        return await read_public_trades(self._client, symbol, since=since)
+
+    def placement(self, order_type: OrderType, side: OrderSide) -> Placement:
+        """Say whether the venue works this order type itself, we hold it, or it is refused."""
+        return placement(str(self._api.id), order_type, side, holds_stops=self._holds_stops)
 
     async def status(self) -> VenueStatus:
         """Return how the venue answers, at most a second old; never raises."""

@@ -18,6 +18,7 @@ from domain.instrument import Instrument
 from domain.numbers import plain
 from domain.reports import Balance, BookLevel, OrderBook, OrderReport, Ticker, VenueOrderStatus
 from exchanges.venue_rules import VenueRules
+from exchanges.venues.table import CONDITIONS
 
 SMALLEST_STEP: Final = Decimal("0.00000001")
 """Taken where a venue tells no step: ccxt's own default. ccxt's rounding is still asked before an order is sent."""
@@ -103,11 +104,15 @@ def _instrument(symbol: str, market: Mapping[str, Any], tick_sizes: bool, rules:
 
 
 def _lacks(market: Mapping[str, Any], rules: VenueRules) -> tuple[str, ...]:
-    """Name what the market does not list of what the venue takes; nothing where it has no such list."""
+    """Name the conditions that the venue does not take at all, and what the market does not list of its types.
+
+    Types that a venue lacks altogether are told by its `placement`; of a venue without a table nothing is known.
+    """
+    lacking = {word for word in CONDITIONS if word not in rules.shapes} if rules.wire else set()
     listed = (market.get("info") or {}).get(rules.market_types_key) if rules.market_types_key else None
-    if not isinstance(listed, list):
-        return ()
-    return tuple(sorted(shape for shape, word in rules.market_types.items() if word not in listed))
+    if isinstance(listed, list):
+        lacking |= {shape for shape, word in rules.market_types.items() if word not in listed}
+    return tuple(sorted(lacking))
 
 
 def _limit(value: object) -> Decimal | None:

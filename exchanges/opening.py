@@ -41,6 +41,7 @@ async def open_exchange(
     key_source: KeySource | None = None,
     time_fence_s: int | Literal["never"] | None = None,
     allow_generic: bool = False,
+    holds_stops: bool = False,
     clock: Callable[[], datetime] = system_clock,
     paper: Callable[[Exchange], Exchange] | None = None,
 ) -> Exchange:
@@ -58,6 +59,8 @@ async def open_exchange(
         Seconds, 1 or more, instead of the venue's own time fence; `never`: it has none, a person decides.
     allow_generic
         Whether orders may go to a venue without a table of ours, in generic safety.
+    holds_stops
+        Whether we hold stops also where the venue has its own.
     paper
         Makes the paper exchange over the venue's public market data; needed in paper mode, which takes no keys.
 
@@ -71,15 +74,11 @@ async def open_exchange(
     if is_paper and paper is None:
         raise ConfigurationError(f"account {account!r}: paper mode needs a paper book")
     api = _instance(account, exchange, rules, ccxt_config, Credentials() if is_paper else credentials)
-    _point_elsewhere(api, ccxt_config)
-    if mode is TradingMode.SANDBOX and not _own_addresses(ccxt_config):
-        _enter_sandbox(account, api, rules)
-    if not is_paper:
-        _require_keys(account, api)
+    _lead(account, api, rules, ccxt_config, mode)
     sessions = VenueSessions(verify=bool(api.verify), cafile=api.cafile, trust_env=bool(api.aiohttp_trust_env))
     api.session, api.own_session = sessions, False
     client = VenueClient(api, sessions=sessions, rules=_effective(rules, api), clock=clock, keys=key_source)
-    opened = CcxtExchange(client, time_fence_s=time_fence_s)
+    opened = CcxtExchange(client, time_fence_s=time_fence_s, holds_stops=holds_stops)
     return paper(opened) if paper is not None and is_paper else opened
 
 
@@ -131,6 +130,15 @@ def _instance(
     api.turns = Turns() if rules.counts_nonces else None
     api.options["signsJournaledTime"] = rules.validity_window_ms is not None
     return api
+
+
+def _lead(account: str, api: Any, rules: VenueRules, ccxt_config: Mapping[str, object], mode: TradingMode) -> None:
+    """Lead the account's requests to where its mode and its addresses say, with the keys that this needs."""
+    _point_elsewhere(api, ccxt_config)
+    if mode is TradingMode.SANDBOX and not _own_addresses(ccxt_config):
+        _enter_sandbox(account, api, rules)
+    if mode is not TradingMode.PAPER:
+        _require_keys(account, api)
 
 
 def _own_addresses(ccxt_config: Mapping[str, object]) -> Any:

@@ -27,8 +27,9 @@ from domain.errors import RateLimited, StoreUnavailable, VenueError, VenueUnavai
 from domain.events import Fill, Reason
 from domain.instrument import Instrument, deny
 from domain.numbers import Amount
-from domain.order import Frozen
+from domain.order import Frozen, OrderSide, OrderType
 from domain.paper_ports import PaperBook, PaperOrder
+from domain.placement import Placement
 from domain.ports import Exchange, LastLook
 from domain.reports import (
     Balance,
@@ -41,6 +42,7 @@ from domain.reports import (
     Ticker,
     VenueStatus,
 )
+from domain.triggers import PublicTrade
 from exchanges import paper_matching
 from exchanges.paper_rules import DISOWNED, Market, is_dormant, reused_id_denial
 from exchanges.shared_reads import SharedReads
@@ -217,6 +219,15 @@ class PaperExchange:
     async def fetch_order_book(self, symbol: str, *, depth: int) -> OrderBook:
         """Return the real venue's public order book; paper orders are not in it."""
         return await self._market_data.fetch_order_book(symbol, depth=depth)
+
+    async def fetch_public_trades(self, symbol: str, *, since: datetime) -> Sequence[PublicTrade]:
+        """Return the real venue's public trades; those of paper orders are not among them."""
+        return await self._market_data.fetch_public_trades(symbol, since=since)
+
+    def placement(self, order_type: OrderType, side: OrderSide) -> Placement:
+        """Hold what would be held at the real venue; everything else is worked in the paper book."""
+        held = self._market_data.placement(order_type, side) is Placement.HELD
+        return Placement.HELD if held else Placement.NATIVE
 
     async def status(self) -> VenueStatus:
         """Return how the real venue answers, and whether the book does. Never raises."""

@@ -28,7 +28,9 @@ def venue_rules(exchange: str) -> VenueRules:
     return VENUES.get(exchange, GENERIC)
 
 
-def placement(exchange: str, order_type: OrderType, side: OrderSide | None = None) -> Placement:
+def placement(
+    exchange: str, order_type: OrderType, side: OrderSide | None = None, *, holds_stops: bool = False
+) -> Placement:
     """Say where this order type is worked on orders that really go to the venue of this ccxt id.
 
     A stop that the venue does not take as one is held by us, where the order it becomes can be sent.
@@ -37,11 +39,13 @@ def placement(exchange: str, order_type: OrderType, side: OrderSide | None = Non
     ----------
     side
         Where it is given, a market buy is refused at venues that take none by quantity.
+    holds_stops
+        Whether the account wants stops held also where the venue has its own.
     """
-    rules = venue_rules(exchange)
-    if str(order_type) in rules.shapes and _can_be_sent(rules, order_type, side):
+    rules, becomes = venue_rules(exchange), _SENT_WHEN_TRIGGERED.get(order_type)
+    wants_held = holds_stops and becomes is not None
+    if str(order_type) in rules.shapes and _can_be_sent(rules, order_type, side) and not wants_held:
         return Placement.NATIVE
-    becomes = _SENT_WHEN_TRIGGERED.get(order_type)
     held = becomes is not None and str(becomes) in rules.shapes and _can_be_sent(rules, becomes, side)
     return Placement.HELD if held else Placement.REFUSED
 

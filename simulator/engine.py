@@ -267,6 +267,7 @@ class Engine:
         order.cost += cost
         order.trades.append(trade)
         trades.append(trade)
+        self.markets[order.symbol].tape.add(now, price, quantity)
         self._unwritten.append(trade)
 
     def _settle_status(self, order: VenueOrder, now: int) -> None:

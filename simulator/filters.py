@@ -5,13 +5,15 @@ from decimal import Decimal
 from simulator.listing import MAX_NOTIONAL, PERCENT_DOWN, PERCENT_UP, Listing
 from simulator.market import Market
 from simulator.orders import Ticket
-from simulator.refusals import filter_failure, market_closed, would_trigger
+from simulator.refusals import filter_failure, market_closed, type_not_taken, would_trigger
 
 
 def check(ticket: Ticket, *, listing: Listing, market: Market, open_orders: int) -> None:
     """Check a ticket; `open_orders` is how many the symbol has. Raises `Refusal` with the filter's name."""
     if not listing.trading:
         raise market_closed()
+    if ticket.type not in listing.order_types:
+        raise type_not_taken(ticket.type)
     for value in (ticket.price, ticket.stop_price):
         if value and (value < (listing.min_price or listing.tick) or value > listing.max_price or value % listing.tick):
             raise filter_failure("PRICE_FILTER")

@@ -27,6 +27,8 @@ class Listing:
     max_orders: int = 10_000
     min_price: Decimal | None = None
     """The lowest price that an order may name; one tick if it is not given."""
+    order_types: tuple[str, ...] = ORDER_TYPES
+    """What the symbol takes; few symbols take all that the venue does."""
     trading: bool = True
     """Whether the venue takes orders; it lists and quotes a halted symbol all the same."""
 
@@ -52,7 +54,7 @@ class Listing:
             "quoteAssetPrecision": ASSET_PRECISION,
             "baseCommissionPrecision": ASSET_PRECISION,
             "quoteCommissionPrecision": ASSET_PRECISION,
-            "orderTypes": ORDER_TYPES,
+            "orderTypes": self.order_types,
             "icebergAllowed": False,
             "ocoAllowed": False,
             "quoteOrderQtyMarketAllowed": True,
@@ -124,6 +126,7 @@ LISTINGS = {
             _listing("DOGE", "USDT", "0.00001", "1", "1", "0.40000", "50000"),
             min_qty=Decimal(10),
             min_price=Decimal("0.01"),
+            order_types=("LIMIT", "MARKET", "STOP_LOSS_LIMIT"),
         ),
         replace(_listing("LTC", "USDT", "0.01", "0.001", "5", "95.00", "90"), trading=False),
     )

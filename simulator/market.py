@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from simulator.listing import Listing, cut
+from simulator.tape import Tape
 
 LEVELS = 50
 CANDLE_MS = 60_000
@@ -47,6 +48,7 @@ class Market:
     asks: list[Level] = field(default_factory=list)
     volume: Decimal = Decimal(1000)
     candles: deque[Candle] = field(default_factory=lambda: deque(maxlen=CANDLES_KEPT))
+    tape: Tape = field(default_factory=Tape)
 
     def __post_init__(self) -> None:
         self._random = random.Random(f"{self.seed} {self.listing.symbol}")
@@ -64,6 +66,8 @@ class Market:
             self.price = max(moved // self.listing.tick * self.listing.tick, self.listing.tick)
             traded = self.listing.depth
         self.volume += traded
+        if traded or self.price != self.tape.last_price:
+            self.tape.add(now_ms, self.price, traded or self.listing.step)
         self._note(now_ms, traded)
         self._make_book()
 

@@ -11,6 +11,7 @@ from simulator.refusals import Refusal
 from simulator.venue import Venue
 
 Answer = Any
+AGGREGATES_MAX = 1000
 DAY_MS = 86_400_000
 INTERVALS_MINUTES = {"1m": 1, "3m": 3, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}
 
@@ -82,6 +83,32 @@ def public_trades(venue: Venue, parameters: dict[str, str]) -> Answer:
             "isBestMatch": True,
         }
         for trade in trades[-max(integer(parameters, "limit", 500), 1) :]
+    ]
+
+
+def aggregate_trades(venue: Venue, parameters: dict[str, str]) -> Answer:
+    """Show the symbol's public trades: from an id on, of a stretch of time, or the latest."""
+    tape = venue.engine.markets[symbol_of(parameters)].tape
+    limit = min(max(integer(parameters, "limit", 500), 1), AGGREGATES_MAX)
+    if "fromId" in parameters:
+        prints = tape.from_id(integer(parameters, "fromId", 0), limit)
+    elif "startTime" in parameters or "endTime" in parameters:
+        start, end = integer(parameters, "startTime", 0), integer(parameters, "endTime", 1 << 62)
+        prints = tape.between(start, end, limit)
+    else:
+        prints = tape.latest(limit)
+    return [
+        {
+            "a": entry.trade_id,
+            "p": text(entry.price),
+            "q": text(entry.quantity),
+            "f": entry.trade_id,
+            "l": entry.trade_id,
+            "T": entry.time_ms,
+            "m": False,
+            "M": True,
+        }
+        for entry in prints
     ]
 
 

@@ -35,6 +35,11 @@ def market_closed() -> Refusal:
     return Refusal(-1013, "Market is closed.")
 
 
+def type_not_taken(kind: str) -> Refusal:
+    """An order of a type that its symbol does not list."""
+    return Refusal(-1013, f"{kind.replace('_', ' ').capitalize()} orders are not supported for this symbol.")
+
+
 def missing(name: str) -> Refusal:
     """A parameter that is not there."""
     return Refusal(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")

@@ -36,6 +36,7 @@ ROUTES: tuple[Route, ...] = (
     _public("/api/v3/exchangeInfo", public.exchange_info, 10),
     _public("/api/v3/depth", public.depth, 1),
     _public("/api/v3/trades", public.public_trades, 1),
+    _public("/api/v3/aggTrades", public.aggregate_trades, 2),
     _public("/api/v3/klines", public.klines, 1),
     _public("/api/v3/ticker/24hr", public.ticker, 1, 40),
     _public("/api/v3/ticker/bookTicker", public.book_ticker, 1, 2),

@@ -214,6 +214,8 @@ def _decided(decision: Decision, validated: Validated, request: OrderRequest, no
             reason=None if allowed else decision.reason,
             quantity=validated.normal.quantity,
             requested_by=request.requested_by,
+            placement=validated.placement,
+            watch_since=validated.watch_since,
         )
     return OrderEvent(
         event_type=OrderEventType.DENIED, ts_event=now, reason=decision.reason, requested_by=request.requested_by

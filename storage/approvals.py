@@ -247,6 +247,8 @@ async def _approved(
         quantity=validated.normal.quantity if validated.normal is not None else None,
         reason=deny(words.APPROVED, f"{word.because} ({word.by})"),
         requested_by=word.by,
+        placement=validated.placement,
+        watch_since=validated.watch_since,
     )
     admitted = order.apply(event)
     await order_rows.save(connection, admitted, [event], evidence=admission.evidence(decision))

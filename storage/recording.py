@@ -174,9 +174,13 @@ async def request_cancel(
     order = await order_rows.load(connection, account, order_id)
     if order.is_final or (order.cancel_requested and order.status not in AMENDABLE):
         return order
-    return await _change(
-        connection, order, OrderEvent(event_type=OrderEventType.CANCEL_REQUESTED, ts_event=now, reason=reason)
-    )
+    event = OrderEvent(event_type=OrderEventType.CANCEL_REQUESTED, ts_event=now, reason=reason)
+    if order.waits_for_trigger:
+        # Nothing else would wake its workflow: at the venue there is nothing that could end.
+        canceled = order.apply(event)
+        await order_rows.save(connection, canceled, [event], notify=True)
+        return canceled
+    return await _change(connection, order, event)
 
 
 async def request_amend(

@@ -103,7 +103,11 @@ async def _restore(connection: AsyncConnection, told: Order, now: datetime) -> b
 
 
 async def _doubt_all(connection: AsyncConnection, account: str, now: datetime) -> list[str]:
-    """An attempt that is SENDING here may have left since, and an order at rest may have had its next one sent."""
+    """An attempt that is SENDING here may have left since, and an order at rest may have had its next one sent.
+
+    Not so one that waits for its trigger: nothing is sent before its workflow has heard of the trigger, and what the
+    workflows have heard was restored before.
+    """
     sending = (attempts.c.account == account, attempts.c.state == AttemptState.SENDING)
     await connection.execute(update(attempts).where(*sending).values(state=AttemptState.LEFT, left_at=now))
     resting = (
@@ -115,6 +119,8 @@ async def _doubt_all(connection: AsyncConnection, account: str, now: datetime) -
     doubted = []
     for row in (await connection.execute(resting)).all():
         order = Order.model_validate_json(row.document)
+        if order.waits_for_trigger:
+            continue
         number = order.attempt + 1
         submitted = OrderEvent(
             event_type=OrderEventType.SUBMITTED,

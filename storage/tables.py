@@ -86,6 +86,14 @@ orders = Table(
     Index("orders_by_symbol", "account", "symbol", "number"),
     Index("orders_unfinished", "account", "number", postgresql_where=text("NOT (document->>'finalized')::boolean")),
     Index("orders_ended_short", "account", "updated_at", postgresql_where=text("status IN ('CANCELED', 'EXPIRED')")),
+    Index(
+        "orders_waiting",
+        "account",
+        "number",
+        postgresql_where=text(
+            "status = 'INITIALIZED' AND document->>'placement' = 'held' AND document->'triggered' IS NULL"
+        ),
+    ),
     Index("orders_to_notify", "account", "number", postgresql_where=text("notify_seq > notified_seq")),
 )
 
@@ -184,6 +192,15 @@ account_states = Table(
     time("verified_start", nullable=True),
     time("beat_at", nullable=True),
     time("served_since", nullable=True),
+)
+
+trigger_marks = Table(
+    "trigger_marks",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("symbol", Text, primary_key=True),
+    time("until"),
+    time("listed_at"),
 )
 
 cases = Table(

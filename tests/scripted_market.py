@@ -7,6 +7,8 @@ from decimal import Decimal
 from domain.errors import UnknownSymbol, VenueError
 from domain.events import Fill, Reason
 from domain.instrument import Instrument
+from domain.order import OrderSide, OrderType
+from domain.placement import Placement
 from domain.ports import LastLook
 from domain.reports import (
     Balance,
@@ -19,6 +21,7 @@ from domain.reports import (
     Ticker,
     VenueStatus,
 )
+from domain.triggers import PublicTrade
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
@@ -63,6 +66,13 @@ class ScriptedMarket:
         self.reads += 1
         self._answer_or_raise(symbol)
         return OrderBook(symbol=symbol, bids=self._bids[:depth], asks=self._asks[:depth], ts_event=NOW)
+
+    async def fetch_public_trades(self, symbol: str, *, since: datetime) -> Sequence[PublicTrade]:
+        self._answer_or_raise(symbol)
+        return [PublicTrade(trade_id="1", price=self.last, ts_event=NOW)]
+
+    def placement(self, order_type: OrderType, side: OrderSide) -> Placement:
+        return Placement.NATIVE
 
     async def status(self) -> VenueStatus:
         return VenueStatus(reachable=self.error is None, markets_count=2, latency_ms=1, clock_skew_ms=0)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from domain.lifecycle import OrderStatus
 from domain.numbers import plain
 from domain.order import Order, OrderTicket
+from domain.placement import Placement
 
 SUMMARY_LENGTH_MAX = 200
 """Bytes that Temporal shows of a summary."""
@@ -23,6 +24,33 @@ def next_in_doubt(order: Order) -> str | None:
     if doubt.fence_ends_at is not None:
         return f"the venue is asked again; what it does not show after {_moment(doubt.fence_ends_at)} was never placed"
     return f"the venue is asked again; a person decides: {resolve_command(order)}"
+
+
+def waits_for_trigger(order: Order) -> str:
+    """Say what a stop that we hold waits for: `held by us until the last price is 44000 or below`."""
+    trigger = plain(order.trigger_price) if order.trigger_price is not None else "?"
+    return (
+        f"held by us until the {order.ticket.trigger_by} price is {trigger} or {'above' if order.is_buy else 'below'}"
+    )
+
+
+def next_for_waiting(order: Order) -> str | None:
+    """Say what comes next for a stop that we hold, as a sentence; `None` for every other order."""
+    if not order.waits_for_trigger:
+        return None
+    return f"{waits_for_trigger(order)}; then a {order.sent_as} order is sent"
+
+
+def placed_at(order: Order) -> str | None:
+    """Say where the order is worked, and what triggered it; `None` for orders from before this was kept."""
+    if order.placement is not Placement.HELD:
+        return "native: worked by the venue" if order.placement is Placement.NATIVE else None
+    crossing = order.triggered
+    if crossing is None:
+        return "held by us until its trigger"
+    trade = f", trade {crossing.trade_id}" if crossing.trade_id is not None else ""
+    at = _moment(crossing.ts_event)
+    return f"held by us; triggered by the {crossing.by} price {plain(crossing.price)} at {at}{trade}"
 
 
 def resolve_command(order: Order) -> str:
@@ -66,6 +94,7 @@ def details(order: Order, *, stage: str, waiting_for: str) -> str:
         ("client order id", order.client_order_id or "not sent yet"),
         ("venue order id", order.venue_order_id or "not known yet"),
         ("mode", order.mode),
+        ("placement", placed_at(order) or "not kept"),
         ("attempt", str(order.attempt)),
         *_doubt_rows(order),
         ("next", waiting_for),

@@ -64,7 +64,7 @@ class OrderRequests:
         if message.wait_final:
             await workflow.wait_condition(lambda: self._stage is Stage.DONE or self._renewing)
         else:
-            await workflow.wait_condition(lambda: self._order is not None and self._order.status not in UNANSWERED)
+            await workflow.wait_condition(lambda: self._order is not None and not _is_unanswered(self._order))
         return self._view()
 
     @place.validator
@@ -125,6 +125,8 @@ class OrderRequests:
             text = f"the order is {status}; only a resting limit order can be amended, one amendment at a time"
             if order is not None and order.status is OrderStatus.IN_DOUBT:
                 text = "the order is IN_DOUBT: whether the venue has it is not known, so there is nothing to amend yet"
+            if order is not None and order.waits_for_trigger:
+                text = "the order is a stop that we hold until its trigger; cancel it and place another"
             if order is not None and order.status is OrderStatus.HELD:
                 text = "the order is HELD for approval of exactly this ticket; cancel it and place another"
             raise ApplicationError(
@@ -143,7 +145,7 @@ class OrderRequests:
         self._learn(resolution.order)
         try:
             await workflow.wait_condition(
-                lambda: self._known().status not in UNANSWERED,
+                lambda: not _is_unanswered(self._known()),
                 timeout=policies.RESOLVE_ANSWER_WITHIN,
                 timeout_summary="resolve: answer the caller at the latest",
             )
@@ -212,7 +214,7 @@ class OrderRequests:
             raise _refused(decided.told, VenueUnavailable, **numbers)
         try:
             await workflow.wait_condition(
-                lambda: self._known().status not in UNANSWERED,
+                lambda: not _is_unanswered(self._known()),
                 timeout=policies.APPROVAL_ANSWER_WITHIN,
                 timeout_summary="approve: answer the caller at the latest",
             )
@@ -284,6 +286,11 @@ class OrderRequests:
                 type=OrderClosed.code,
                 non_retryable=True,
             )
+
+
+def _is_unanswered(order: Order) -> bool:
+    """Tell whether the venue's answer is still to come; for a stop that we hold nobody waits so long."""
+    return order.status in UNANSWERED and not order.waits_for_trigger
 
 
 def _waits_in_doubt(order: Order) -> bool:

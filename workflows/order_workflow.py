@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.events import Reason
     from domain.instrument import deny
     from domain.lifecycle import OrderEventType, OrderStatus
-    from domain.order import OnNeverPlaced, Order, OrderType, TimeInForce
+    from domain.order import OnNeverPlaced, Order, OrderType
     from domain.reconciliation import DEADLINE_REACHED
     from domain.risk import Answer, Validated
     from workflows import policies, search_attributes, steps
@@ -26,7 +26,7 @@ with workflow.unsafe.imports_passed_through():
         OrderResult,
         Stage,
     )
-    from workflows.order_display import details
+    from workflows.order_display import details, waits_for_trigger
     from workflows.order_requests import OrderRequests
 
 RECHECKED = "revalidate-before-resubmit"
@@ -68,7 +68,8 @@ class OrderWorkflow(OrderRequests):
         if self._order is None:
             validated = await self._validate()
             self._order = await self._risk_check(validated)
-            if not self._order.is_final and self._order.status is not OrderStatus.HELD:
+            waits = self._order.status is OrderStatus.HELD or self._order.waits_for_trigger
+            if not self._order.is_final and not waits:
                 await self._submit(self._order)
         elif self._order.status is not OrderStatus.HELD and workflow.patched(ADOPTED_ANEW):
             # Who adopted it may have read the ledger a moment before the order moved on.
@@ -163,6 +164,8 @@ class OrderWorkflow(OrderRequests):
             self._stage = Stage.POLL_FILL
             if order.status is OrderStatus.HELD:
                 await self._hold(order)
+            elif order.waits_for_trigger and self._why_not_submit(order) is None:
+                await self._wait_for_trigger(order)
             elif order.status is OrderStatus.INITIALIZED:
                 await self._submit_again(order)
             elif order.status in (OrderStatus.IN_DOUBT, OrderStatus.SUBMITTED):
@@ -174,6 +177,10 @@ class OrderWorkflow(OrderRequests):
             else:
                 await self._poll_fill(order)
         return order
+
+    async def _wait_for_trigger(self, order: Order) -> None:
+        """Wait for the price of a stop that we hold: the account's feed watches it, and tells. No step, no history."""
+        await self._wait_at_rest(order, policies.SELF_CHECK, "trigger: wait for the price", waits_for_trigger(order))
 
     async def _submit_again(self, order: Order) -> None:
         """Nothing of ours is at the venue: after a replaced attempt at once, otherwise after a growing pause."""
@@ -197,7 +204,9 @@ class OrderWorkflow(OrderRequests):
 
     async def _why_not_anew(self, order: Order) -> Reason | None:
         """Check what is left of the order once more, at today's price: time has passed while it was in doubt."""
-        left = {"quantity": order.leaves_qty, "price": order.price}
+        left: dict[str, object] = {"quantity": order.leaves_qty, "price": order.price}
+        if order.triggered is not None:
+            left |= {"order_type": order.sent_as, "trigger_price": None}
         request = self._request.model_copy(update={"ticket": self._request.ticket.model_copy(update=left)})
         try:
             validated = await steps.validate(request)
@@ -255,18 +264,22 @@ class OrderWorkflow(OrderRequests):
     async def _poll_fill(self, order: Order) -> None:
         """Wait for the feed's report, a request or the clock. Nothing is polled here: the account's feed tells."""
         self._pause = None
-        over_at_once = order.ticket.order_type is OrderType.MARKET or order.ticket.time_in_force is not TimeInForce.GTC
+        over_at_once = order.sent_as is OrderType.MARKET or not order.ticket.time_in_force.rests
         until = policies.SELF_CHECK_SOON if over_at_once else policies.SELF_CHECK
+        await self._wait_at_rest(order, until, "poll_fill: wait for fills", "waiting for fills")
+
+    async def _wait_at_rest(self, order: Order, until: timedelta, summary: str, words: str) -> None:
+        """Wait until something is told, asked for or due; then look at the order if nothing was."""
         if order.ticket.expires_at is not None:
             until = max(min(until, order.ticket.expires_at - workflow.now()), timedelta(0))
-        self._show(f"waiting for fills; looks for itself in {until}")
+        self._show(f"{words}; looks for itself in {until}")
         seq = order.seq
         if workflow.info().is_continue_as_new_suggested():
             self._renewing = True  # callers that wait are answered with the state as it is
             await workflow.wait_condition(workflow.all_handlers_finished)
             wishes = {"cancel": self._cancel, "amend": self._amend}
             workflow.continue_as_new(OrderInput(request=self._request, adopt=self._known(), **wishes))
-        changed = await self._wait_for_change(order, until, "poll_fill: wait for fills")
+        changed = await self._wait_for_change(order, until, summary)
         if not changed and not self._deadline_passed() and self._known().seq == seq:
             self._learn(await steps.look_up(order, why="self-check"))
 

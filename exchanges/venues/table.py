@@ -20,6 +20,8 @@ EVERY: Final = "every order"
 """Key in `VenueRules.wire` for the fields that each order carries."""
 GENERIC_SHAPES: Final = frozenset({"market", "limit"})
 """Order types that a venue without a table takes."""
+CONDITIONS: Final = ("IOC", "FOK", "post-only")
+"""What an order may be beside its type."""
 Wire = Mapping[str, Mapping[str, str | None]]
 """By shape (`market`, `limit`, `stop`, `stop-limit`, `IOC`, `FOK`, `post-only`, or `EVERY`): the fields that the
 request must hold, and what must stand in them.

@@ -21,7 +21,7 @@ from tests.faults import audit
 
 FENCE_S = 7
 """Shorter than the usual 16 s, and sound: Binance's window of 5 s, the visibility lag of 1.5 s here, and a margin."""
-RICH = ("USDT=50000000", "BTC=1000")
+RICH = ("USDT=50000000", "BTC=1000", "ETH=1000")
 FINAL = ("FILLED", "CANCELED", "DENIED", "EXPIRED", "REJECTED")
 CONFIG = """
 dry_run_mode = false
@@ -30,6 +30,7 @@ exchange = "binanceus"
 mode = "live"
 credentials = "env"
 time_fence_s = {fence_s}
+stops = "{stops}"
 [risk]
 max_order_notional = "{max_notional}"
 [accounts.binanceus.ccxt]
@@ -40,6 +41,13 @@ public = "{venue}/api/v3"
 private = "{venue}/api/v3"
 sapi = "{venue}/sapi/v1"
 """
+PAPER = """
+[accounts.paper]
+exchange = "binanceus"
+[accounts.paper.ccxt.urls.api]
+public = "{venue}/api/v3"
+"""
+"""A second account, that trades on paper against the same market."""
 
 
 class Floor:
@@ -169,14 +177,22 @@ class Floor:
 
 
 def live_account(
-    directory: Path, venue_url: str, keys: tuple[str, str], *, fence_s: int = FENCE_S, max_notional: str = "100000"
+    directory: Path,
+    venue_url: str,
+    keys: tuple[str, str],
+    *,
+    fence_s: int = FENCE_S,
+    max_notional: str = "100000",
+    stops: str = "native",
+    with_paper: bool = False,
 ) -> dict[str, Any]:
     """Write a configuration with one live account at a venue; return what `StackOptions` needs to use it."""
     for folder in (directory, *directory.parents[:3]):
         with contextlib.suppress(PermissionError):
             folder.chmod(folder.stat().st_mode | 0o011)
     config = directory / "volex.toml"
-    config.write_text(CONFIG.format(venue=venue_url, fence_s=fence_s, max_notional=max_notional))
+    written = CONFIG + (PAPER if with_paper else "")
+    config.write_text(written.format(venue=venue_url, fence_s=fence_s, max_notional=max_notional, stops=stops))
     secrets = {"API_KEY": "test-key", "BINANCEUS_API_KEY": keys[0], "BINANCEUS_SECRET_KEY": keys[1]}
     return {"data_dir": directory / "data", "config": config, "environ": {**os.environ, **secrets}}
 
@@ -213,6 +229,8 @@ async def open_floor(
     max_notional: str = "100000",
     balances: Sequence[str] = RICH,
     vault: Mapping[str, str] | None = None,
+    stops: str = "native",
+    with_paper: bool = False,
 ) -> AsyncIterator[Floor]:
     """Bring a stack and the local venue up in a directory, held still and without faults.
 
@@ -225,6 +243,8 @@ async def open_floor(
         (API_KEY, SECRET_KEY),
         fence_s=fence_s,
         max_notional=max_notional,
+        stops=stops,
+        with_paper=with_paper,
     )
     if vault is not None:
         _take_keys_from_vault(account, vault)

@@ -95,6 +95,8 @@ REFUSED_AT_ONCE: dict[str, Body] = {
     "TRIGGER_PRICE_SUPERFLUOUS": {**BUY, "stop_price": 50000},
     "POST_ONLY_IMPOSSIBLE": {**MARKET, "post_only": True},
     "TIME_IN_FORCE_IMPOSSIBLE": {**MARKET, "time_in_force": "IOC"},
+    "EXPIRES_AT_MISSING": {**BUY, "time_in_force": "GTD"},
+    "TRIGGER_BY_SUPERFLUOUS": {**BUY, "trigger_by": "mid"},
     "QUANTITY_ZERO": {**BUY, "amount": 0},
     "PRICE_ZERO": {**BUY, "price": 0},
 }
@@ -113,6 +115,8 @@ ONE_ORDER: dict[str, Body] = {
     "NOTIONAL_BELOW_MINIMUM": {**BUY, "price": 1},
     "NOTIONAL_ABOVE_MAXIMUM": {**BUY, "amount": 8000, "price": 50000},
     "BALANCE_INSUFFICIENT": {**BUY, "amount": 8},
+    "ORDER_TYPE_NOT_SUPPORTED": {**DOGE, "post_only": True},
+    "TRIGGER_PRICE_PASSED": {**MARKET, "order_type": "stop", "stop_price": 50000, "trigger_by": "mid"},
     "SYMBOL_NOT_ALLOWED": {**BUY, "strategy": "allow"},
     "SYMBOL_DENIED": {**BUY, "strategy": "deny"},
     "OUTSIDE_TRADING_HOURS": {**BUY, "strategy": "hours"},

@@ -301,6 +301,21 @@ async def _activities(handle: Handle, name: str) -> int:
     return sum(activity.activity_type.name == name for activity in scheduled)
 
 
+async def held_stop_triggered(desk: Desk) -> Handle:
+    desk.venue.holds_stops = True
+    desk.venue.on_submit = scripts.fills_at_once
+    view, handle = await desk.place(order_type=OrderType.STOP, price=None, trigger_price=Decimal(110))
+    await desk.trigger(view.order_id)
+    return handle
+
+
+async def held_stop_canceled(desk: Desk) -> Handle:
+    desk.venue.holds_stops = True
+    _, handle = await desk.place(order_type=OrderType.STOP, price=None, trigger_price=Decimal(110))
+    await handle.execute_update(OrderWorkflow.request_cancel, CancelOrder(requested_by="recorder"))
+    return handle
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     market_filled,
     limit_filled_in_parts,
@@ -316,6 +331,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     post_only_filled,
     stop_filled,
     stop_limit_canceled,
+    held_stop_triggered,
+    held_stop_canceled,
     denied_by_the_venues_rules,
     denied_by_the_balance,
     rejected_by_the_venue,

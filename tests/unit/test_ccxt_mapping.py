@@ -165,7 +165,7 @@ def test_acknowledgment_that_names_an_id_only_is_open_and_claims_nothing(status:
 
 
 @pytest.mark.parametrize(
-    "spoilt", [{"amount": "much"}, {"trades": [trade(price=None)]}, {"info": {"executedQty": "1e400"}}, {"trades": 7}]
+    "spoilt", [{"amount": "much"}, {"trades": [trade(price="much")]}, {"info": {"executedQty": "1e400"}}, {"trades": 7}]
 )
 def test_acknowledgment_whose_figures_cannot_be_read_still_names_the_order(spoilt: dict[str, Any]) -> None:
     report = acknowledgment_from(order(**spoilt), symbol=SYMBOL, rules=BINANCE, now=NOW)
@@ -273,6 +273,8 @@ def test_order_types_that_the_market_does_not_list_are_lacking() -> None:
     assert instruments_from({SYMBOL: market(info=listed)}, tick_sizes=True, rules=BINANCE)[SYMBOL].lacks == ("stop",)
     assert instruments_from({SYMBOL: market(info=listed)}, tick_sizes=True, rules=UNLISTED)[SYMBOL].lacks == ()
     assert instruments_from({SYMBOL: market(info={})}, tick_sizes=True, rules=BINANCE)[SYMBOL].lacks == ()
+    bitstamp = instruments_from({SYMBOL: market(info=listed)}, tick_sizes=True, rules=venue_rules("bitstamp"))[SYMBOL]
+    assert bitstamp.lacks == ("FOK", "IOC", "post-only")
 
 
 def test_balances_leave_out_assets_of_zero_and_complete_what_is_missing() -> None:

@@ -53,7 +53,10 @@ def test_only_what_a_plain_order_becomes_is_held(exchange: str, order_type: Orde
 
 def test_every_code_of_the_last_check_is_explained() -> None:
     adapters = Path(__file__).parents[2] / "exchanges"
-    files = [*adapters.glob("ccxt_*.py"), adapters / "wire_guard.py", adapters / "verdicts.py"]
+    files = [
+        *adapters.glob("ccxt_*.py"),
+        *(adapters / f"{name}.py" for name in ("wire_guard", "verdicts")),
+    ]
     text = "".join(path.read_text("utf-8") for path in files)
     assert set(REFUSED_UNSENT) <= set(re.findall(r'"([A-Z_]+)"', text))
     refusing = set(re.findall(r'NotSent\(\s*"([A-Z_]+)"[^)]*refused=True', text))

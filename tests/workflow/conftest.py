@@ -28,16 +28,19 @@ from activities.approval_activities import ApprovalActivities
 from activities.kill_activities import KillActivities
 from activities.ledger_activities import LedgerActivities
 from activities.resolve_activities import ResolveActivities
+from activities.trigger_watch import TriggerWatch
 from activities.venue_activities import VenueActivities
 from domain.identifiers import ORDERS_QUEUE, order_id_from_bytes, order_workflow_id, venue_queue
 from domain.order import Order, OrderRequest
 from domain.reports import Balance
+from domain.triggers import PublicTrade
 from starter.kill import TemporalOrderPlacer
 from starter.notifications import TemporalNotifier
 from storage.approvals import SqlApprovalStore
 from storage.kill_sweeps import SqlSweepStore, SqlSwitches
 from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
+from storage.triggers import SqlTriggerStore
 from tests.factories import Decimal, make_request, make_terms
 from tests.workflow.scripted_exchange import ScriptedExchange
 from workflows import search_attributes
@@ -84,6 +87,21 @@ class Desk:
         said = self.venue.orders[client_order_id or order_id]
         notice = await self.store.record_report(self.account, order_id, said, trades=said.trades, now=self.clock())
         await handle.signal(OrderWorkflow.report, notice)
+
+    async def trigger(self, order_id: str, price: str = "111") -> None:
+        """Let the market trade at a price, and do what the account's feed does: watch, record, tell."""
+        stamp = self.clock()
+        trade = PublicTrade(trade_id=str(len(self.venue.tape) + 1), price=Decimal(price), ts_event=stamp)
+        self.venue.tape.append(trade)
+        await TriggerWatch(SqlTriggerStore(self.store._engine), self.venue, self.account, self.clock).look()
+        await self.tell()
+
+    async def tell(self) -> None:
+        """Empty the outbox, as the account's feed does."""
+        notices = await self.store.pending_notices(self.account, limit=100)
+        for notice in notices:
+            await TemporalNotifier(self.client).notify(notice)
+        await self.store.mark_notified(self.account, notices)
 
     async def until(self, handle: Handle, reached: Callable[[Order], bool]) -> Order:
         """Wait until the order is as wanted."""

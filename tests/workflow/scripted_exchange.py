@@ -7,6 +7,8 @@ from decimal import Decimal
 from domain.errors import CredentialsRefused, VenueUnavailable
 from domain.events import Fill, Reason
 from domain.instrument import Instrument
+from domain.order import OrderSide, OrderType
+from domain.placement import Placement
 from domain.ports import LastLook
 from domain.reports import (
     Balance,
@@ -20,6 +22,7 @@ from domain.reports import (
     VenueOrderStatus,
     VenueStatus,
 )
+from domain.triggers import PublicTrade
 from tests.factories import NOW, make_fill, make_instrument, make_report
 
 SubmitScript = Callable[[Submission, "ScriptedExchange"], Awaitable[SubmitOutcome]]
@@ -37,6 +40,8 @@ class ScriptedExchange:
         self.last: Decimal | None = Decimal(100)
         self.refuses_keys = False
         self.instrument = make_instrument()
+        self.holds_stops = False
+        self.tape: list[PublicTrade] = []
         self.hides_orders = False
         """Whether a look-up by our id finds nothing, as at a venue that forgets it or has none."""
         self.before_cancel: Callable[[], object] = lambda: None
@@ -118,6 +123,14 @@ class ScriptedExchange:
     async def fetch_order_book(self, symbol: str, *, depth: int) -> OrderBook:
         self._check()
         return OrderBook(symbol=symbol, bids=(), asks=(), ts_event=NOW)
+
+    async def fetch_public_trades(self, symbol: str, *, since: datetime) -> Sequence[PublicTrade]:
+        self._check()
+        return [trade for trade in self.tape if trade.ts_event >= since]
+
+    def placement(self, order_type: OrderType, side: OrderSide) -> Placement:
+        held = self.holds_stops and order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
+        return Placement.HELD if held else Placement.NATIVE
 
     async def status(self) -> VenueStatus:
         return VenueStatus(reachable=not self.is_down, markets_count=1, latency_ms=0, clock_skew_ms=0)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from domain.errors import VenueUnavailable
 from domain.events import Fill, Reason
 from domain.instrument import Instrument
+from domain.order import OrderSide, OrderType
+from domain.placement import Placement
 from domain.ports import LastLook
 from domain.reports import (
     Balance,
@@ -20,6 +22,7 @@ from domain.reports import (
     SubmitVerdict,
     Ticker,
 )
+from domain.triggers import PublicTrade
 from tests.campaign.simulation import answers
 from tests.campaign.simulation.plan import LAG_MAX_S
 from tests.campaign.simulation.quick import quick
@@ -251,6 +254,13 @@ class WorkerExchange:
     async def fetch_order_book(self, symbol: str, *, depth: int) -> OrderBook:
         await self._read("fetch_order_book", "")
         return _BOOKS[symbol]
+
+    async def fetch_public_trades(self, symbol: str, *, since: datetime) -> Sequence[PublicTrade]:
+        await self._read("fetch_public_trades", "")
+        return ()
+
+    def placement(self, order_type: OrderType, side: OrderSide) -> Placement:
+        return Placement.NATIVE
 
     async def instruments(self) -> Mapping[str, Instrument]:
         return INSTRUMENTS
