@@ -39,7 +39,7 @@ from domain.risk_agent import RiskAgent
 from domain.trips import TripTerms
 from exchanges.ccxt_exchange import CcxtExchange
 from exchanges.key_permissions import look_at_keys
-from exchanges.opening import check_venue, open_exchange
+from exchanges.opening import Fleet, check_venue, open_exchange
 from exchanges.paper_exchange import PaperExchange, PaperTerms
 from observability.logs import set_up_logs
 from observability.metrics import serve
@@ -60,6 +60,7 @@ from storage.limit_sets import follow_limits
 from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
 from storage.paper_store import SqlPaperBook
+from storage.rate_ledger import SqlRateLedger
 from storage.restoring import SqlLedgerRepairStore
 from workflows.account_feed import AccountFeedWorkflow
 from workflows.account_reconciler import AccountReconcilerWorkflow
@@ -92,7 +93,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await _once_there(
             stop, lambda: follow_limits(engine, settings.risk.limit_set(), identity=identity, now=clock())
         )
-        exchanges = await _open_exchanges(settings, served, engine, stack, stop)
+        fleet = Fleet(identity, SqlRateLedger(engine), settings.rate_limit_per_minute)
+        exchanges = await _open_exchanges(settings, served, engine, fleet, stack, stop)
         client = await _once_there(stop, lambda: connect_with(settings, identity=identity, sandboxed=False))
         since = await _once_there(stop, SqlReconciliationStore(engine).ledger_time)
         venue = VenueActivities(SqlOrderStore(engine), exchanges=exchanges, identity=identity, clock=clock)
@@ -299,6 +301,7 @@ async def _open_exchanges(
     settings: Settings,
     served: tuple[str, ...],
     engine: AsyncEngine,
+    fleet: Fleet,
     stack: contextlib.AsyncExitStack,
     stop: asyncio.Event,
 ) -> Mapping[str, Exchange]:
@@ -308,7 +311,7 @@ async def _open_exchanges(
         stack.callback(asyncio.create_task(vault.keep()).cancel)
     for account in served:
         keys = open_key_ring(settings, account, vault=vault)
-        exchanges[account] = await _open(settings, account, engine, stop, keys)
+        exchanges[account] = await _open(settings, account, engine, fleet, stop, keys)
         stack.push_async_callback(exchanges[account].close)
         opened = exchanges[account]
         if isinstance(opened, CcxtExchange):
@@ -320,7 +323,9 @@ async def _open_exchanges(
     return exchanges
 
 
-async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asyncio.Event, keys: KeyRing) -> Exchange:
+async def _open(
+    settings: Settings, account: str, engine: AsyncEngine, fleet: Fleet, stop: asyncio.Event, keys: KeyRing
+) -> Exchange:
     """Open one account; keys that cannot be had yet are waited for, and the log says so."""
     entry, mode = settings.accounts[account], settings.mode_of(account)
     generic, fence_s = entry.allow_generic, entry.time_fence_s
@@ -348,6 +353,7 @@ async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asy
             key_source=keys,
             time_fence_s=fence_s,
             allow_generic=generic,
+            fleet=fleet,
             paper=lambda market_data: PaperExchange(
                 market_data, SqlPaperBook(engine), account=account, clock=clock, terms=terms
             ),
