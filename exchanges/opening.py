@@ -91,18 +91,30 @@ async def open_exchange(
     if is_paper and paper is None:
         raise ConfigurationError(f"account {account!r}: paper mode needs a paper book")
     api = _instance(account, exchange, rules, ccxt_config, Credentials() if is_paper else credentials)
+    _lead(api, account, mode, rules, ccxt_config)
+    queue = _queue(account, api, rules, fleet, places_orders=fleet.places_orders and not is_paper)
+    client = _client(api, rules, queue, clock, key_source)
+    opened = CcxtExchange(client, time_fence_s=time_fence_s)
+    return paper(opened) if paper is not None and is_paper else opened
+
+
+def _lead(api: Any, account: str, mode: TradingMode, rules: VenueRules, ccxt_config: Mapping[str, object]) -> None:
+    """Set the addresses that the account's mode and configuration ask for; with real orders, keys must be there."""
     _point_elsewhere(api, ccxt_config)
     if mode is TradingMode.SANDBOX and not _own_addresses(ccxt_config):
         _enter_sandbox(account, api, rules)
-    if not is_paper:
+    if mode is not TradingMode.PAPER:
         _require_keys(account, api)
+
+
+def _client(
+    api: Any, rules: VenueRules, queue: RequestQueue, clock: Callable[[], datetime], keys: KeySource | None
+) -> VenueClient:
+    """Give the ccxt instance our sessions, and what is asked through it a client."""
     sessions = VenueSessions(verify=bool(api.verify), cafile=api.cafile, trust_env=bool(api.aiohttp_trust_env))
     api.session, api.own_session = sessions, False
-    queue = _queue(account, api, rules, fleet, places_orders=fleet.places_orders and not is_paper)
     effective = _effective(rules, api)
-    client = VenueClient(api, sessions=sessions, rules=effective, clock=clock, requests=queue, keys=key_source)
-    opened = CcxtExchange(client, time_fence_s=time_fence_s)
-    return paper(opened) if paper is not None and is_paper else opened
+    return VenueClient(api, sessions=sessions, rules=effective, clock=clock, requests=queue, keys=keys)
 
 
 def check_venue(
