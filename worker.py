@@ -9,14 +9,13 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
-from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from activities.approval_activities import ApprovalActivities
@@ -30,17 +29,13 @@ from activities.resolve_activities import ResolveActivities
 from activities.trip_watch import TripWatch
 from activities.valuing import Valuing
 from activities.venue_activities import VenueActivities
-from credentials import load_all_settings, open_key_ring, open_vault
-from credentials.key_ring import KeyRing
-from domain.errors import ConfigurationError, CredentialsUnavailable, StoreUnavailable
+from credentials import load_all_settings
+from domain.errors import ConfigurationError
 from domain.identifiers import ORDERS_QUEUE, order_id_from_bytes, venue_queue
 from domain.ports import Exchange
 from domain.risk_agent import RiskAgent
 from domain.trips import TripTerms
-from exchanges.ccxt_exchange import CcxtExchange
-from exchanges.key_permissions import look_at_keys
-from exchanges.opening import check_venue, open_exchange
-from exchanges.paper_exchange import PaperExchange, PaperTerms
+from exchanges.opening import Fleet
 from observability.logs import set_up_logs
 from observability.metrics import serve
 from risk_agent import HttpRiskAgent
@@ -59,9 +54,10 @@ from storage.kill_sweeps import SqlSweepStore, SqlSwitches, loss_trips
 from storage.limit_sets import follow_limits
 from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
-from storage.paper_store import SqlPaperBook
+from storage.rate_ledger import SqlRateLedger
 from storage.restoring import SqlLedgerRepairStore
 from storage.triggers import SqlTriggerStore
+from worker_accounts import Stopped, once_there, open_exchanges
 from workflows.account_feed import AccountFeedWorkflow
 from workflows.account_reconciler import AccountReconcilerWorkflow
 from workflows.kill_sweep import AccountSweepWorkflow
@@ -71,9 +67,6 @@ STICKY_TIMEOUT = timedelta(seconds=1)
 """Orders cached by a worker that died are deaf for this long."""
 BEAT_INTERVAL = timedelta(seconds=1)
 """Heartbeats are passed on at least this often; the SDK's own 80 % of the timeout would leave no margin."""
-CREDENTIALS_RETRY_S = 2.0
-SERVER_RETRY_S = 0.5
-T = TypeVar("T")
 log = logging.getLogger("volex.worker")
 
 
@@ -89,13 +82,12 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     engine = open_engine(settings.database_url.get_secret_value(), application_name=identity)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
-        await _once_there(stop, lambda: kill_switch.follow_settings(engine, engaged=settings.risk.kill_switch))
-        await _once_there(
-            stop, lambda: follow_limits(engine, settings.risk.limit_set(), identity=identity, now=clock())
-        )
-        exchanges = await _open_exchanges(settings, served, engine, stack, stop)
-        client = await _once_there(stop, lambda: connect_with(settings, identity=identity, sandboxed=False))
-        since = await _once_there(stop, SqlReconciliationStore(engine).ledger_time)
+        await once_there(stop, lambda: kill_switch.follow_settings(engine, engaged=settings.risk.kill_switch))
+        await once_there(stop, lambda: follow_limits(engine, settings.risk.limit_set(), identity=identity, now=clock()))
+        fleet = Fleet(identity, SqlRateLedger(engine), settings.rate_limit_per_minute)
+        exchanges = await open_exchanges(settings, served, engine, fleet, stack, stop)
+        client = await once_there(stop, lambda: connect_with(settings, identity=identity, sandboxed=False))
+        since = await once_there(stop, SqlReconciliationStore(engine).ledger_time)
         venue = VenueActivities(SqlOrderStore(engine), exchanges=exchanges, identity=identity, clock=clock)
         kill = _kill_activities(client, settings, engine, venue)
         agent = _risk_agent(settings)
@@ -107,8 +99,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         for worker in _venue_workers(client, settings, tuple(exchanges), identity, steps):
             await stack.enter_async_context(worker)
         for account in served:
-            await _once_there(stop, partial(start_feed, client, account))
-            await _once_there(stop, partial(reconcile_soon, client, account, why=f"{identity} has started"))
+            await once_there(stop, partial(start_feed, client, account))
+            await once_there(stop, partial(reconcile_soon, client, account, why=f"{identity} has started"))
         for endless in (
             keep_account_workflows(client, served),
             keep_sweeping(client, SqlSweepStore(engine), served, kill.cancel_now),
@@ -273,93 +265,6 @@ def _venue_workers(
     ]
 
 
-async def _once_there(stop: asyncio.Event, step: Callable[[], Awaitable[T]]) -> T:
-    """Do a step of the start, waiting for ledger and Temporal while they do not answer: a restart is no cure."""
-    while True:
-        try:
-            return await step()
-        except (StoreUnavailable, RPCError, RuntimeError) as error:
-            log.warning("server_not_there_yet", extra={"text": str(error)[:300]})
-            await _pause(stop, SERVER_RETRY_S)
-
-
-async def _unless_stopped(stop: asyncio.Event, task: "asyncio.Task[None]") -> None:
-    """Wait for a task that may take long, and raise what it raises."""
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not task.done():
-        raise _Stopped
-    task.result()
-
-
-class _Stopped(Exception):
-    """The worker was asked to stop while it was still waiting for what it needs."""
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
-        raise _Stopped
-
-
-async def _open_exchanges(
-    settings: Settings,
-    served: tuple[str, ...],
-    engine: AsyncEngine,
-    stack: contextlib.AsyncExitStack,
-    stop: asyncio.Event,
-) -> Mapping[str, Exchange]:
-    exchanges: dict[str, Exchange] = {}
-    vault = open_vault(settings) if settings.vault_addr else None
-    if vault is not None:
-        stack.callback(asyncio.create_task(vault.keep()).cancel)
-    for account in served:
-        keys = open_key_ring(settings, account, vault=vault)
-        exchanges[account] = await _open(settings, account, engine, stop, keys)
-        stack.push_async_callback(exchanges[account].close)
-        opened = exchanges[account]
-        if isinstance(opened, CcxtExchange):
-            looking = asyncio.create_task(look_at_keys(opened, account, strict=settings.strict_keys))
-            for task in (looking, asyncio.create_task(keys.keep(settings.vault_refresh_s))):
-                stack.callback(task.cancel)
-            if settings.strict_keys:
-                await _unless_stopped(stop, looking)
-    return exchanges
-
-
-async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asyncio.Event, keys: KeyRing) -> Exchange:
-    """Open one account; keys that cannot be had yet are waited for, and the log says so."""
-    entry, mode = settings.accounts[account], settings.mode_of(account)
-    generic, fence_s = entry.allow_generic, entry.time_fence_s
-    # Before keys are waited for: no key helps an account that may not trade where it says.
-    check_venue(account, entry.exchange, mode=mode, allow_generic=generic, time_fence_s=fence_s)
-    paper = settings.paper
-    terms = PaperTerms(opening_balances=paper.balances, maker_rate=paper.maker_rate, taker_rate=paper.taker_rate,
-                       latency_ms=paper.latency_ms)  # fmt: skip
-    while True:
-        try:
-            credentials = await keys.open()
-        except CredentialsUnavailable as error:
-            log.warning("credentials_unavailable", extra={"account": account, "text": str(error)})
-            await _pause(stop, CREDENTIALS_RETRY_S)
-            continue
-        return await open_exchange(
-            account=account,
-            exchange=entry.exchange,
-            mode=mode,
-            ccxt_config=entry.ccxt,
-            credentials=credentials,
-            key_source=keys,
-            time_fence_s=fence_s,
-            allow_generic=generic,
-            holds_stops=entry.stops == "held",
-            paper=lambda market_data: PaperExchange(
-                market_data, SqlPaperBook(engine), account=account, clock=clock, terms=terms
-            ),
-        )
-
-
 @contextlib.asynccontextmanager
 async def _stopped_by_signals() -> AsyncIterator[asyncio.Event]:
     stop = asyncio.Event()
@@ -371,7 +276,7 @@ async def _stopped_by_signals() -> AsyncIterator[asyncio.Event]:
 
 async def _main(settings: Settings) -> None:
     async with _stopped_by_signals() as stop:
-        with contextlib.suppress(_Stopped):
+        with contextlib.suppress(Stopped):
             await run(settings, stop)
 
 
