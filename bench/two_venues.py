@@ -14,6 +14,7 @@ import platform
 import secrets
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +60,8 @@ private = "{kraken}"
 PRICE = "61250"
 FINAL = ("FILLED", "CANCELED", "DENIED", "EXPIRED", "REJECTED")
 HANG_S = 6
+STREAMS = 2
+"""Callers of Binance at a time, each with one order under way."""
 
 
 class Venues:
@@ -68,18 +71,23 @@ class Venues:
         self.rest = rest
         self.binance = binance
         self.kraken = kraken
+        self.asked_again: Counter[str] = Counter()
+        """By account: how often the REST interface answered 5xx, and the order was sent again with the same key."""
 
     async def place(self, account: str) -> dict[str, Any]:
         """Place a small market order over REST, again with the same key if the answer is lost."""
         body = {"symbol": "BTC/USDT", "side": "buy", "order_type": "market", "amount": 0.001, "exchange": account}
         key = secrets.token_hex(8)
-        for _ in range(5):
+        for _ in range(120):
             with contextlib.suppress(httpx2.TransportError):
                 answer = await self.rest.post("/orders", json=body, headers={"Idempotency-Key": key})
                 told: dict[str, Any] = answer.json()
                 if answer.status_code in (201, 202) or "order" in told:
                     return dict(told.get("order", told))
-                raise RuntimeError(f"{account} {answer.status_code}: {told}")
+                if answer.status_code < 500:
+                    raise RuntimeError(f"{account} {answer.status_code}: {told}")
+                self.asked_again[account] += 1
+            await asyncio.sleep(0.5)
         raise RuntimeError(f"{account}: no answer")
 
     async def order(self, account: str, order_id: str) -> dict[str, Any]:
@@ -152,15 +160,25 @@ async def trade(venues: Venues, *, seconds: float, pause_s: float) -> tuple[list
     took: list[float] = []
     elsewhere: list[asyncio.Task[dict[str, Any]]] = []
     until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        elsewhere.append(asyncio.create_task(venues.place("kraken")))
-        for _ in range(2):
+
+    async def at_binance() -> None:
+        while time.perf_counter() < until:
             began = time.perf_counter()
             order = await venues.place("binanceus")
             took.append((time.perf_counter() - began) * 1000)
             if order["lifecycle"] != "FILLED":
                 raise RuntimeError(f"Binance's order ended as {order['lifecycle']}: {order.get('reason')}")
             await asyncio.sleep(pause_s)
+
+    async def at_kraken() -> None:
+        while time.perf_counter() < until:
+            elsewhere.append(asyncio.create_task(venues.place("kraken")))
+            await asyncio.sleep(pause_s * 4)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(at_kraken())
+        for _ in range(STREAMS):
+            group.create_task(at_binance())
     return took, [order["id"] for order in await asyncio.gather(*elsewhere)]
 
 
@@ -168,15 +186,18 @@ async def outage(venues: Venues, *, seconds: float, pause_s: float, accepted: bo
     """Trade while Kraken hangs for one half and answers 503 for the other; `accepted`: it carries orders out."""
     took: list[float] = []
     order_ids: list[str] = []
-    waiting = []
-    for kind, details in (("hang", {"seconds": HANG_S}), ("http_status", {"status": 503})):
-        await venues.kraken_fails(kind, **details, accepted=accepted)
-        half = asyncio.create_task(trade(venues, seconds=seconds / 2, pause_s=pause_s))
-        waiting.append(half)
-        await asyncio.sleep(seconds / 2)
-    await venues.kraken_recovers()
-    for half in waiting:
-        times, ids = await half
+    halves = []
+    failures: tuple[tuple[str, dict[str, object]], ...] = (
+        ("hang", {"seconds": HANG_S}),
+        ("http_status", {"status": 503}),
+    )
+    async with asyncio.TaskGroup() as group:
+        for kind, details in failures:
+            await venues.kraken_fails(kind, **details, accepted=accepted)
+            halves.append(group.create_task(trade(venues, seconds=seconds / 2, pause_s=pause_s)))
+            await asyncio.sleep(seconds / 2)
+        await venues.kraken_recovers()
+    for times, ids in (half.result() for half in halves):
         took += times
         order_ids += ids
     return took, order_ids
@@ -198,8 +219,8 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="volex-bench-") as folder:
         async with two_venues(Path(folder)) as venues:
             pause_s, seconds = arguments.pause_s, arguments.seconds
-            await trade(venues, seconds=10, pause_s=pause_s)
-            phases, order_ids = {}, []
+            _, order_ids = await trade(venues, seconds=10, pause_s=pause_s)
+            phases = {}
             for phase in ("before", "outage", "after"):
                 down = phase == "outage"
                 measured = (
@@ -213,13 +234,14 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 if down:  # what is in doubt is settled before the next phase, which is to be like the first
                     await until_final(venues, ids, within_s=240)
             ended = await until_final(venues, order_ids, within_s=240)
-            made = await venues.orders_at_kraken()
+            made, asked_again = await venues.orders_at_kraken(), dict(venues.asked_again)
     lifecycles = [order["lifecycle"] for order in ended]
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "seconds": seconds,
         "binance_ms": phases,
+        "answered_5xx": asked_again,
         "kraken": {
             "orders": len(ended),
             **{word: lifecycles.count(word) for word in sorted(set(lifecycles))},
@@ -233,13 +255,13 @@ def main() -> None:
     """Measure, print, and keep the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.two_venues", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="length of each phase, and of the outage")
-    parser.add_argument("--pause-s", type=float, default=0.1, help="between two orders of Binance")
+    parser.add_argument("--pause-s", type=float, default=0.25, help="of a caller between two orders of Binance")
     figures = asyncio.run(run(parser.parse_args()))
     print(f"{figures['machine']}, {figures['at']}, an outage of {figures['seconds']:.0f} s\n")
     print("| Binance's market orders | orders | p50 ms | p99 ms | max ms |\n|---|---|---|---|---|")
     for phase, told in figures["binance_ms"].items():
         print(f"| {phase} | {told['orders']} | {told['p50']} | {told['p99']} | {told['max']} |")
-    print(f"\nKraken: {figures['kraken']}")
+    print(f"\nKraken: {figures['kraken']}; sent again after 5xx of ours: {figures['answered_5xx']}")
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "two_venues.json").write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -70,7 +70,8 @@ async def test_lost_answer_of_an_order_that_filled_is_found_among_the_closed_one
     found = await venue.exchange.fetch_order(ref_of(sent))
     assert found is not None and (found.status, found.cum_qty) == (VenueOrderStatus.CLOSED, D("0.5"))
     fills = await trades_of(venue, sent, found)
-    assert [(fill.last_qty, fill.commission_asset) for fill in fills] == [(D("0.5"), "USDT")]
+    assert sum(fill.last_qty for fill in fills) == D("0.5")
+    assert {fill.commission_asset for fill in fills} == {"USDT"}
 
 
 async def test_every_order_names_the_deadline_that_its_time_fence_rests_on(venue: SimulatedDriver) -> None:

@@ -11,12 +11,12 @@ from tests.faults.floor import figures
 
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(120)]
 OUTAGE_S = 8
-PAUSE_S = 0.1
+PAUSE_S = 0.25
 
 
 async def test_a_venue_that_is_down_slows_no_order_of_another(tmp_path: Path) -> None:
     async with two_venues(tmp_path) as venues:
-        await trade(venues, seconds=1, pause_s=0)
+        await trade(venues, seconds=1, pause_s=PAUSE_S)
         before, ids_before = await trade(venues, seconds=3, pause_s=PAUSE_S)
         during, ids_during = await outage(venues, seconds=OUTAGE_S, pause_s=PAUSE_S, accepted=True)
         ended = await until_final(venues, [*ids_before, *ids_during], within_s=60)
