@@ -1,10 +1,14 @@
 """What the tables say of venues and order types."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from api.story import _rejected
+from domain.events import OrderEvent, Reason
+from domain.lifecycle import OrderEventType
 from domain.order import OrderSide, OrderType
 from domain.placement import Placement
 from domain.unsent import REFUSED_UNSENT
@@ -61,3 +65,13 @@ def test_every_code_of_the_last_check_is_explained() -> None:
     assert set(REFUSED_UNSENT) <= set(re.findall(r'"([A-Z_]+)"', text))
     refusing = set(re.findall(r'NotSent\(\s*"([A-Z_]+)"[^)]*refused=True', text))
     assert refusing - {"SYMBOL_UNKNOWN"} <= set(REFUSED_UNSENT)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("TRIGGER_NOT_CARRIED", "nothing was sent"), ("INSUFFICIENT_FUNDS", "The venue rejected the order")],
+)
+def test_story_tells_our_last_check_from_the_venues_word(code: str, said: str) -> None:
+    reason = Reason(code=code, text="a test")
+    event = OrderEvent(event_type=OrderEventType.REJECTED, ts_event=datetime(2026, 1, 2, tzinfo=UTC), reason=reason)
+    assert said in _rejected(event)
