@@ -12,6 +12,7 @@ from domain.events import Reason
 from domain.exposure import Validated
 from domain.instrument import deny, normalize
 from domain.limits import Limits
+from domain.numbers import add, divide_to_scale, multiply, subtract
 from domain.order import OrderSide, OrderTicket, OrderType
 from domain.placement import Placement
 from domain.ports import Exchange
@@ -44,7 +45,8 @@ async def look_at_venue(
         return Validated(denial=deny("SYMBOL_UNKNOWN", f"the venue does not list {ticket.symbol}"))
     if not instrument.active:
         return Validated(denial=deny("SYMBOL_NOT_TRADING", f"{ticket.symbol} is not trading now"))
-    normal = normalize(ticket, instrument, now=now)
+    quote_price = await _price_for(exchange, ticket) if ticket.quote_amount is not None else None
+    normal = normalize(ticket, instrument, now=now, quote_price=quote_price)
     if isinstance(normal, Reason):
         return Validated(denial=normal, instrument=instrument)
     reference_price = None
@@ -106,6 +108,26 @@ async def _market(exchange: Exchange, symbol: str, limits: Iterable[Limits]) -> 
     except VenueUnavailable as error:
         log.info("market_data_missing", extra={"symbol": symbol, "code": error.code})
     return market
+
+
+async def _price_for(exchange: Exchange, ticket: OrderTicket) -> Decimal:
+    """Return what a base unit costs, or brings in, on average for the ticket's amount in quote units.
+
+    By the order book as it is now; what it does not hold is counted at its last price. Raises `VenueUnavailable` when
+    it holds nothing.
+    """
+    book = await exchange.fetch_order_book(ticket.symbol, depth=BOOK_DEPTH)
+    levels = book.asks if ticket.side is OrderSide.BUY else book.bids
+    left, quantity = ticket.quote_amount or Decimal(0), Decimal(0)
+    for level in levels:
+        worth = multiply(level.price, level.quantity)
+        if worth >= left or level is levels[-1]:
+            quantity = add(quantity, divide_to_scale(left, level.price))
+            break
+        left, quantity = subtract(left, worth), add(quantity, level.quantity)
+    if not quantity:
+        raise VenueUnavailable(f"the order book of {ticket.symbol} is empty on that side")
+    return divide_to_scale(ticket.quote_amount or Decimal(0), quantity)
 
 
 async def _reference_price(exchange: Exchange, ticket: OrderTicket) -> Decimal | None:

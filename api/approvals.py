@@ -35,7 +35,8 @@ class ApprovalJson(BaseModel):
     symbol: str
     side: OrderSide
     order_type: OrderType
-    amount: Number
+    amount: Number | None = Field(description="null where the amount was asked for in quote units")
+    quote_amount: Number | None
     price: Number | None
     stop_price: Number | None
     mode: TradingMode
@@ -84,6 +85,7 @@ def approval_json(approval: Approval) -> ApprovalJson:
         side=ticket.side,
         order_type=ticket.order_type,
         amount=ticket.quantity,
+        quote_amount=ticket.quote_amount,
         price=ticket.price,
         stop_price=ticket.trigger_price,
         mode=approval.mode,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -58,6 +59,7 @@ _FIELDS: Final = {
     "TIME_IN_FORCE_IMPOSSIBLE": "time_in_force",
     "EXPIRES_AT_MISSING": "expires_at",
     "TRIGGER_BY_SUPERFLUOUS": "trigger_by",
+    "QUOTE_AMOUNT_SUPERFLUOUS": "quote_amount",
 }
 
 Key = Annotated[
@@ -110,7 +112,7 @@ async def _checked(body: OrderBody, context: Context) -> tuple[str, OrderTicket]
     base, _, quote = ticket.symbol.partition("/")
     anywhere = Instrument(symbol=ticket.symbol, base_asset=base, quote_asset=quote, tick_size=SCALE, step_size=SCALE)
     # The deadline is the workflow's to judge: a repeated request must find its order also when that has passed.
-    found = normalize(ticket, anywhere, now=_LONG_AGO)
+    found = normalize(ticket, anywhere, now=_LONG_AGO, quote_price=Decimal(1))
     if isinstance(found, Reason):
         told = {"field": _FIELDS.get(found.code, "body"), "code": found.code, "message": found.text}
         raise WrongFields([{**told, "numbers": as_numbers(found.numbers)}])

@@ -14,6 +14,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
+    field_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -36,6 +37,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 _ZEROS: Final = {
     "amount": ("QUANTITY_ZERO", "quantity"),
+    "quote_amount": ("QUANTITY_ZERO", "quote_amount"),
     "price": ("PRICE_ZERO", "price"),
     "stop_price": ("PRICE_ZERO", "trigger_price"),
 }
@@ -79,7 +81,12 @@ class OrderBody(BaseModel):
     symbol: str = Field(max_length=64, description="BASE/QUOTE")
     side: OrderSide
     order_type: OrderType = Field(description="market, limit, stop or stop-limit; a stop with a price is a stop-limit")
-    amount: Positive = Field(description="base units")
+    quote_amount: Positive | None = Field(
+        default=None, description="quote units that a market order spends or brings in, about: we send base units"
+    )
+    amount: Positive | None = Field(
+        default=None, validate_default=True, description="base units; a market order may give quote_amount instead"
+    )
     price: Positive | None = Field(default=None, description="quote units per base unit; limit and stop-limit")
     stop_price: Positive | None = Field(default=None, description="quote units per base unit; stop and stop-limit only")
     time_in_force: TimeInForce | None = Field(default=None, description="GTC if left out; GTD needs expires_at")
@@ -94,6 +101,13 @@ class OrderBody(BaseModel):
         default=None, description="what follows when the venue never got it: resubmit (if left out) or give_up"
     )
 
+    @field_validator("amount")
+    @classmethod
+    def _one_amount(cls, amount: Decimal | None, info: ValidationInfo) -> Decimal | None:
+        if amount is None and info.data.get("quote_amount") is None:
+            raise ValueError("must be there, or quote_amount for a market order")
+        return amount
+
     def ticket(self) -> OrderTicket:
         """Return what is asked for, in the domain's words. Raises `WrongFields` for a symbol that cannot be one."""
         try:
@@ -102,6 +116,7 @@ class OrderBody(BaseModel):
                 side=self.side,
                 order_type=self._order_type(),
                 quantity=self.amount,
+                quote_amount=self.quote_amount,
                 price=self.price,
                 trigger_price=self.stop_price,
                 time_in_force=self.time_in_force or TimeInForce.GTC,
@@ -177,6 +192,7 @@ class OrderJson(BaseModel):
     type: OrderType
     order_type: OrderType
     amount: Number
+    quote_amount: Number | None = Field(description="set where the order was asked for in quote units")
     price: Number | None
     stop_price: Number | None
     status: str = Field(description="open, closed, canceled, expired, rejected, pending, held or in_doubt")
@@ -316,6 +332,7 @@ def order_json(order: Order) -> OrderJson:
         type=ticket.order_type,
         order_type=ticket.order_type,
         amount=order.quantity,
+        quote_amount=ticket.quote_amount,
         price=order.price,
         stop_price=order.trigger_price,
         status=status_word(order),

@@ -103,8 +103,9 @@ Wait = Annotated[Literal["venue", "final"], typer.Option(help="For the venue's a
 @app.command(epilog=EPILOG)
 def place(
     side: Side,
-    amount: Annotated[Decimal, typer.Argument(parser=_figure, metavar="AMOUNT", help="Base units.")],
+    amount: Annotated[Decimal, typer.Argument(parser=_figure, metavar="AMOUNT", help="Base units, or see --quote.")],
     symbol: Annotated[str, typer.Argument(help="BASE/QUOTE")],
+    quote: Annotated[bool, typer.Option("--quote", help="AMOUNT is in quote units; market orders only.")] = False,
     limit: Price = None,
     stop: Price = None,
     tif: TimeInForce = "GTC",
@@ -138,7 +139,7 @@ def place(
         symbol=symbol,
         side=side.lower(),
         order_type=_order_type(limit, stop),
-        quantity=amount,
+        **{"quote_amount" if quote else "quantity": amount},
         price=limit,
         trigger_price=stop,
         time_in_force=tif,

@@ -31,6 +31,12 @@ _SHAPE: Final = (
         "Leave the stop price out.",
         {"trigger_price": "61250"},
     ),
+    Denial(
+        "QUOTE_AMOUNT_SUPERFLUOUS",
+        "only a market order says its amount in quote units, and then no other",
+        "Give one of the two.",
+        {"quote_amount": "100"},
+    ),
     Denial("TRIGGER_BY_SUPERFLUOUS", "only a stop order is triggered", "Leave trigger_by out.", {}),
     Denial("POST_ONLY_IMPOSSIBLE", "only a GTC or GTD limit order can be post-only", "Leave post_only out.", {}),
     Denial("TIME_IN_FORCE_IMPOSSIBLE", "the order type takes no such time in force", "Leave time_in_force out.", {}),

@@ -4,7 +4,17 @@ from datetime import datetime
 from decimal import Decimal
 
 from domain.events import Reason
-from domain.numbers import Amount, Notional, Price, Quantity, is_multiple, multiply, plain, round_down_to_step
+from domain.numbers import (
+    Amount,
+    Notional,
+    Price,
+    Quantity,
+    divide_to_scale,
+    is_multiple,
+    multiply,
+    plain,
+    round_down_to_step,
+)
 from domain.order import Frozen, OrderTicket, OrderType, TimeInForce
 from domain.triggers import TriggerBy
 
@@ -49,12 +59,28 @@ def deny(code: str, text: str, **numbers: Decimal | str) -> Reason:
     )
 
 
-def normalize(ticket: OrderTicket, instrument: Instrument, *, now: datetime) -> NormalTicket | Reason:
-    """Fit a ticket to the instrument, or say why it cannot be: the first rule that it breaks, with both numbers."""
-    quantity = round_down_to_step(ticket.quantity, step=instrument.step_size)
+def normalize(
+    ticket: OrderTicket, instrument: Instrument, *, now: datetime, quote_price: Decimal | None = None
+) -> NormalTicket | Reason:
+    """Fit a ticket to the instrument, or say why it cannot be: the first rule that it breaks, with both numbers.
+
+    Parameters
+    ----------
+    quote_price
+        For a ticket that says its amount in quote units: what a base unit costs on average, quote per base.
+    """
+    shape = _shape_denial(ticket, now)
+    if shape is not None:
+        return shape
+    asked = ticket.quantity
+    if ticket.quote_amount is not None:
+        if quote_price is None:
+            return deny("MARKET_PRICE_UNAVAILABLE", "the market gives no price for the symbol")
+        asked = divide_to_scale(ticket.quote_amount, quote_price)
+    assert asked is not None, "a ticket has one of the two"
+    quantity = round_down_to_step(asked, step=instrument.step_size)
     denial = (
-        _shape_denial(ticket, now)
-        or _quantity_denial(ticket, quantity, instrument)
+        _quantity_denial(asked, quantity, instrument)
         or _price_denial("price", ticket.price, instrument)
         or _price_denial("trigger_price", ticket.trigger_price, instrument)
         or _notional_denial(ticket, quantity, instrument)
@@ -65,17 +91,28 @@ def normalize(ticket: OrderTicket, instrument: Instrument, *, now: datetime) -> 
         quantity=quantity,
         price=ticket.price,
         trigger_price=ticket.trigger_price,
-        rounded_from=ticket.quantity if quantity != ticket.quantity else None,
+        rounded_from=ticket.quantity if ticket.quantity is not None and quantity != ticket.quantity else None,
     )
 
 
 def _shape_denial(ticket: OrderTicket, now: datetime) -> Reason | None:
+    if ticket.quote_amount is not None and (ticket.quantity is not None or ticket.order_type is not OrderType.MARKET):
+        text = "only a market order says its amount in quote units, and then no other"
+        return deny("QUOTE_AMOUNT_SUPERFLUOUS", text, quote_amount=ticket.quote_amount)
+    return _price_shape_denial(ticket) or _trigger_denial(ticket) or _time_denial(ticket, now)
+
+
+def _price_shape_denial(ticket: OrderTicket) -> Reason | None:
     priced = ticket.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
-    triggered = ticket.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
     if priced and ticket.price is None:
         return deny("PRICE_MISSING", f"a {ticket.order_type} order needs a price")
     if not priced and ticket.price is not None:
         return deny("PRICE_SUPERFLUOUS", f"a {ticket.order_type} order takes no price", price=ticket.price)
+    return None
+
+
+def _trigger_denial(ticket: OrderTicket) -> Reason | None:
+    triggered = ticket.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
     if triggered and ticket.trigger_price is None:
         return deny("TRIGGER_PRICE_MISSING", f"a {ticket.order_type} order needs a stop price")
     if not triggered and ticket.trigger_price is not None:
@@ -86,7 +123,7 @@ def _shape_denial(ticket: OrderTicket, now: datetime) -> Reason | None:
         )
     if not triggered and ticket.trigger_by is not TriggerBy.LAST:
         return deny("TRIGGER_BY_SUPERFLUOUS", f"a {ticket.order_type} order is not triggered")
-    return _time_denial(ticket, now)
+    return None
 
 
 def _time_denial(ticket: OrderTicket, now: datetime) -> Reason | None:
@@ -103,14 +140,14 @@ def _time_denial(ticket: OrderTicket, now: datetime) -> Reason | None:
     return None
 
 
-def _quantity_denial(ticket: OrderTicket, quantity: Decimal, instrument: Instrument) -> Reason | None:
-    if ticket.quantity == 0:
-        return deny("QUANTITY_ZERO", "the quantity must be above zero", quantity=ticket.quantity)
+def _quantity_denial(asked: Decimal, quantity: Decimal, instrument: Instrument) -> Reason | None:
+    if asked == 0:
+        return deny("QUANTITY_ZERO", "the quantity must be above zero", quantity=asked)
     if quantity == 0:
         return deny(
             "QUANTITY_BELOW_STEP",
             "the quantity is smaller than one step",
-            quantity=ticket.quantity,
+            quantity=asked,
             step_size=instrument.step_size,
         )
     if instrument.min_quantity is not None and quantity < instrument.min_quantity:

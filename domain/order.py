@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints, model_validator
 
 from domain.events import Commission, Fill, OrderEvent, Reason
 from domain.identifiers import Account, OrderId, Symbol
@@ -75,13 +75,15 @@ class Frozen(BaseModel):
 class OrderTicket(Frozen):
     """What a caller asks for. Figures are as asked, before any rounding.
 
-    `quantity` is in base units, `price` and `trigger_price` in quote units per base unit.
+    `quantity` is in base units, `price` and `trigger_price` in quote units per base unit. A market order may say
+    `quote_amount`, in quote units, in place of `quantity`: what that makes in base units is found when it is validated.
     """
 
     symbol: Symbol
     side: OrderSide
     order_type: OrderType
-    quantity: Quantity
+    quantity: Quantity | None = None
+    quote_amount: Notional | None = None
     price: Price | None = None
     trigger_price: Price | None = None
     time_in_force: TimeInForce = TimeInForce.GTC
@@ -92,6 +94,12 @@ class OrderTicket(Frozen):
     on_never_placed: OnNeverPlaced = OnNeverPlaced.RESUBMIT
     trigger_by: TriggerBy = TriggerBy.LAST
     """Which price triggers a stop. A venue's own stops go by the last price; others are held by us."""
+
+    @model_validator(mode="after")
+    def _has_an_amount(self) -> Self:
+        if self.quantity is None and self.quote_amount is None:
+            raise ValueError("an order needs a quantity, or a market order an amount in quote units")
+        return self
 
     def fingerprint(self) -> str:
         """Return a hash of everything asked: two tickets are the same ticket when their fingerprints are equal.
@@ -108,7 +116,10 @@ class OrderTicket(Frozen):
 
     def summary(self) -> str:
         """Say the ticket in one line: `BUY 0.1 BTC/USDT @ 61250 LIMIT GTC`."""
-        words = [self.side.upper(), plain(self.quantity), self.symbol]
+        amount = plain(self.quantity) if self.quantity is not None else "?"
+        if self.quote_amount is not None:
+            amount = f"for {plain(self.quote_amount)} {self.symbol.partition('/')[2]}"
+        words = [self.side.upper(), amount, self.symbol]
         if self.price is not None:
             words += ["@", plain(self.price)]
         if self.trigger_price is not None:
@@ -122,7 +133,7 @@ class OrderTicket(Frozen):
         return " ".join(words)
 
 
-_LATER: Final = ("on_never_placed", "trigger_by")
+_LATER: Final = ("on_never_placed", "trigger_by", "quote_amount")
 """Fields that came after the first tickets were on record."""
 _SENT_AS: Final = {OrderType.STOP: OrderType.MARKET, OrderType.STOP_LIMIT: OrderType.LIMIT}
 """What a stop becomes at its trigger."""
@@ -263,7 +274,8 @@ def _admitted(order: Order, event: OrderEvent) -> Mapping[str, object]:
         placed = {"placement": event.placement, "watch_since": event.watch_since}
     if event.quantity is None or event.quantity == order.quantity:
         return placed
-    return {**placed, "quantity": event.quantity, "rounded_from": order.quantity}
+    asked = order.quantity if order.ticket.quantity is not None else None
+    return {**placed, "quantity": event.quantity, "rounded_from": asked}
 
 
 def _triggered(order: Order, event: OrderEvent) -> Mapping[str, object]:
@@ -380,7 +392,7 @@ class OrderRequest(Frozen):
             ticket=ticket,
             idempotency_key=self.idempotency_key,
             requested_by=self.requested_by,
-            quantity=ticket.quantity,
+            quantity=ticket.quantity or Decimal(0),
             price=ticket.price,
             trigger_price=ticket.trigger_price,
             created_at=self.requested_at,

@@ -226,7 +226,7 @@ def order_row(record: OrderRecord) -> Row:
         "symbol": ticket.symbol,
         "side": ticket.side,
         "order_type": ticket.order_type,
-        "quantity": plain(ticket.quantity),
+        "quantity": plain(ticket.quantity if ticket.quantity is not None else order.quantity),
         "price": _text(ticket.price),
         "trigger_price": _text(ticket.trigger_price),
         "time_in_force": ticket.time_in_force,

@@ -317,7 +317,7 @@ def _cross(order: Order, other: Order) -> bool:
 
 
 def _alike(one: Order, other: Order) -> bool:
-    names = ("symbol", "side", "order_type", "quantity", "price", "trigger_price")
+    names = ("symbol", "side", "order_type", "quantity", "quote_amount", "price", "trigger_price")
     return all(getattr(one.ticket, name) == getattr(other.ticket, name) for name in names)
 
 

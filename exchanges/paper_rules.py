@@ -48,7 +48,7 @@ def denial(submission: Submission, market: Market) -> Reason | None:
         return deny(
             "QUANTITY_OFF_STEP",
             "the quantity is no whole number of steps",
-            quantity=ticket.quantity,
+            quantity=submission.quantity,
             step_size=instrument.step_size,
         )
     if not is_multiple(multiply(instrument.tick_size, instrument.step_size), step=SCALE):

@@ -52,7 +52,8 @@ _TWIN = """
     WHERE created_at > statement_timestamp() - make_interval(secs => :window) AND order_id <> :order_id
       AND document->>'status' <> 'DENIED' AND document->'ticket'->>'side' = :side
       AND document->'ticket'->>'order_type' = :order_type
-      AND (document->'ticket'->>'quantity')::numeric = :quantity
+      AND (document->'ticket'->>'quantity')::numeric IS NOT DISTINCT FROM :quantity ::numeric
+      AND (document->'ticket'->>'quote_amount')::numeric IS NOT DISTINCT FROM :quote_amount ::numeric
       AND (document->'ticket'->>'price')::numeric IS NOT DISTINCT FROM :price ::numeric
       AND (document->'ticket'->>'trigger_price')::numeric IS NOT DISTINCT FROM :trigger_price ::numeric
     ORDER BY number DESC LIMIT 1
@@ -296,6 +297,7 @@ def _asked(
         "side": ticket.side,
         "order_type": ticket.order_type,
         "quantity": ticket.quantity,
+        "quote_amount": ticket.quote_amount,
         "price": ticket.price,
         "trigger_price": ticket.trigger_price,
     }

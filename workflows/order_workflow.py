@@ -204,7 +204,7 @@ class OrderWorkflow(OrderRequests):
 
     async def _why_not_anew(self, order: Order) -> Reason | None:
         """Check what is left of the order once more, at today's price: time has passed while it was in doubt."""
-        left: dict[str, object] = {"quantity": order.leaves_qty, "price": order.price}
+        left: dict[str, object] = {"quantity": order.leaves_qty, "quote_amount": None, "price": order.price}
         if order.triggered is not None:
             left |= {"order_type": order.sent_as, "trigger_price": None}
         request = self._request.model_copy(update={"ticket": self._request.ticket.model_copy(update=left)})

@@ -120,6 +120,14 @@ async def test_the_owners_four_bodies_work_on_paper_and_with_stops_held(holding:
         assert canceled.json()["status"] == "canceled"
 
 
+async def test_market_order_by_quote_amount_spends_about_that_and_tells_both(holding: Floor) -> None:
+    for account in ("binanceus", "paper"):
+        body = {"symbol": "BTC/USDT", "side": "buy", "order_type": "market", "quote_amount": D(500)}
+        placed = await _placed(holding, account, body)
+        assert (placed["status"], placed["quote_amount"], placed["rounded_from"]) == ("closed", D(500), None)
+        assert D(498) < placed["cost"] <= D(500) and placed["filled"] == placed["amount"]
+
+
 async def test_stop_by_the_mid_price_is_held_everywhere_and_a_gtd_order_has_to_end(floor: Floor) -> None:
     until = {"time_in_force": "GTD", "expires_at": "2099-01-01T00:00:00Z"}
     held = await _placed(floor, "binanceus", {**BODIES["stop"], "trigger_by": "mid", **until})

@@ -95,6 +95,7 @@ REFUSED_AT_ONCE: dict[str, Body] = {
     "TRIGGER_PRICE_SUPERFLUOUS": {**BUY, "stop_price": 50000},
     "POST_ONLY_IMPOSSIBLE": {**MARKET, "post_only": True},
     "TIME_IN_FORCE_IMPOSSIBLE": {**MARKET, "time_in_force": "IOC"},
+    "QUOTE_AMOUNT_SUPERFLUOUS": {**BUY, "quote_amount": 100},
     "EXPIRES_AT_MISSING": {**BUY, "time_in_force": "GTD"},
     "TRIGGER_BY_SUPERFLUOUS": {**BUY, "trigger_by": "mid"},
     "QUANTITY_ZERO": {**BUY, "amount": 0},
