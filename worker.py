@@ -209,11 +209,8 @@ def _venue_steps(
     """The steps that touch the venue."""
     store, notifier = SqlOrderStore(engine), TemporalNotifier(client)
     resolving = ResolveActivities(store, exchanges=exchanges, clock=clock)
-    pace = FeedPace(
-        open_interval_s=settings.worker.feed_open_interval_ms / 1000,
-        idle_interval_s=settings.worker.feed_idle_interval_ms / 1000,
-    )
-    carried = TemporalOrderWorkflows(client)
+    own, carried = settings.worker, TemporalOrderWorkflows(client)
+    pace = FeedPace(open_interval_s=own.feed_open_interval_ms / 1000, idle_interval_s=own.feed_idle_interval_ms / 1000)
     repair = LedgerRepair(SqlLedgerRepairStore(engine), workflows=carried, clock=clock)
     modes = {account: terms.mode for account, terms in settings.terms().items()}
     valuing = Valuing(SqlAccountingStore(engine), exchanges=exchanges, modes=modes, interval_s=pace.idle_interval_s)

@@ -34,10 +34,13 @@ async def read_public_trades(client: VenueClient, symbol: str, *, since: datetim
 
 
 async def _by_time(client: VenueClient, symbol: str, since: datetime, trades: _Trades) -> None:
-    """Ask again from the latest trade until nothing new comes; some venues show only their latest whatever is asked."""
+    """Ask again from the latest trade until nothing new comes; some venues show only their latest whatever is asked.
+
+    A millisecond earlier than wanted, for some leave out the moment itself.
+    """
     start = since
     for _ in range(PAGES_MAX):
-        page = await _page(client, symbol, in_milliseconds(start))
+        page = await _page(client, symbol, in_milliseconds(start) - 1)
         fresh = [trade for trade in page if trade.trade_id not in trades]
         trades.update((trade.trade_id, trade) for trade in fresh)
         if not fresh or len(page) < HALF_PAGE:

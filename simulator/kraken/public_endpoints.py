@@ -8,6 +8,7 @@ from simulator.kraken.names import ASSETS, PAIRS, Pair, asset_id, pair_named
 from simulator.kraken.shown import cut_to
 from simulator.listing import ASSET_PRECISION, LISTINGS, text
 from simulator.market import Level
+from simulator.tape import PRINTS_KEPT
 from simulator.venue import Venue
 
 Answer = Any
@@ -63,22 +64,23 @@ def depth(venue: Venue, arguments: dict[str, str]) -> Answer:
 
 
 def public_trades(venue: Venue, arguments: dict[str, str]) -> Answer:
-    """Show the latest trades; those of this account are the only ones that the venue tells."""
+    """Show the symbol's public trades after a moment, the first of them; without one, those since the start."""
     pair, count = pair_named(required(arguments, "pair")), int(number(arguments, "count", 1000))
     since = number(arguments, "since", 0)
     since_ns = since if since > 1e15 else since * 1e9
-    found = [trade for trade in venue.engine.trades[pair.listing.symbol] if trade.time_ms * 1_000_000 > since_ns]
+    tape = venue.engine.markets[pair.listing.symbol].tape
+    found = [trade for trade in tape.latest(PRINTS_KEPT) if trade.time_ms * 1_000_000 > since_ns][: max(count, 1)]
     rows = [
         [
             text(trade.price),
             text(trade.quantity),
             trade.time_ms / 1000,
-            "b" if trade.is_buyer != trade.is_maker else "s",
+            "b",
             "l",
             "",
             trade.trade_id,
         ]
-        for trade in found[: max(count, 1)]
+        for trade in found
     ]
     last_ms = found[-1].time_ms if found else venue.clock_ms()
     return {pair.pair_id: rows, "last": str(last_ms * 1_000_000)}

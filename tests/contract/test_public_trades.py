@@ -1,5 +1,7 @@
 """Everybody's trades at the simulated venue through ccxt: from a moment on, across pages, none left out."""
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -9,16 +11,17 @@ from domain.errors import UnknownSymbol
 from domain.order import OrderSide, OrderType
 from domain.placement import Placement
 from exchanges import public_trades
-from tests.contract.simulated_driver import simulated_driver
+from tests.contract.simulated_driver import SimulatedDriver, kraken_driver, simulated_driver
 
 SYMBOL = "BTC/USDT"
 
 
+@pytest.mark.parametrize("open_driver", [simulated_driver, kraken_driver])
 async def test_trades_since_a_moment_are_read_whole_over_pages_and_empty_hours(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, open_driver: Callable[[], AbstractAsyncContextManager[SimulatedDriver]]
 ) -> None:
     monkeypatch.setattr(public_trades, "ID_PAGE", 7)
-    async with simulated_driver() as driver:
+    async with open_driver() as driver:
         await driver.control("POST", "market/BTCUSDT", {"frozen": True})
         prices = [Decimal(61000 + step) for step in range(40)]
         for price in prices:
