@@ -73,6 +73,9 @@ class Settings(VaultSettings, BaseSettings):
     api_host: str = Field(default="127.0.0.1", description="address that the REST interface listens on")
     api_port: int = Field(default=8002, ge=0, le=65535, description="port of the REST interface")
     api_key: SecretStr | None = Field(default=None, description="one key with every scope for the REST interface")
+    api_requests_per_minute: int = Field(
+        default=12_000, ge=1, description="requests a minute of one API key, and of each API process; beyond it, 429"
+    )
     api_allowed_hosts: Words = Field(default=(), description="further host names that requests may be for")
     dry_run_mode: bool = Field(default=True, description="true forces every account into paper mode")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="least level logged")

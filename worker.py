@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -39,7 +40,7 @@ from domain.risk_agent import RiskAgent
 from domain.trips import TripTerms
 from exchanges.ccxt_exchange import CcxtExchange
 from exchanges.key_permissions import look_at_keys
-from exchanges.opening import check_venue, open_exchange
+from exchanges.opening import Fleet, check_venue, open_exchange
 from exchanges.paper_exchange import PaperExchange, PaperTerms
 from observability.logs import set_up_logs
 from observability.metrics import serve
@@ -60,6 +61,7 @@ from storage.limit_sets import follow_limits
 from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
 from storage.paper_store import SqlPaperBook
+from storage.rate_ledger import SqlRateLedger
 from storage.restoring import SqlLedgerRepairStore
 from storage.triggers import SqlTriggerStore
 from workflows.account_feed import AccountFeedWorkflow
@@ -93,7 +95,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await _once_there(
             stop, lambda: follow_limits(engine, settings.risk.limit_set(), identity=identity, now=clock())
         )
-        exchanges = await _open_exchanges(settings, served, engine, stack, stop)
+        fleet = Fleet(identity, SqlRateLedger(engine), settings.rate_limit_per_minute)
+        exchanges = await _open_exchanges(settings, served, engine, fleet, stack, stop)
         client = await _once_there(stop, lambda: connect_with(settings, identity=identity, sandboxed=False))
         since = await _once_there(stop, SqlReconciliationStore(engine).ledger_time)
         venue = VenueActivities(SqlOrderStore(engine), exchanges=exchanges, identity=identity, clock=clock)
@@ -305,9 +308,10 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 async def _open_exchanges(
     settings: Settings,
-    served: tuple[str, ...],
+    served: Sequence[str],
     engine: AsyncEngine,
-    stack: contextlib.AsyncExitStack,
+    fleet: Fleet,
+    stack: AsyncExitStack,
     stop: asyncio.Event,
 ) -> Mapping[str, Exchange]:
     exchanges: dict[str, Exchange] = {}
@@ -316,7 +320,7 @@ async def _open_exchanges(
         stack.callback(asyncio.create_task(vault.keep()).cancel)
     for account in served:
         keys = open_key_ring(settings, account, vault=vault)
-        exchanges[account] = await _open(settings, account, engine, stop, keys)
+        exchanges[account] = await _open(settings, account, engine, fleet, stop, keys)
         stack.push_async_callback(exchanges[account].close)
         opened = exchanges[account]
         if isinstance(opened, CcxtExchange):
@@ -328,15 +332,15 @@ async def _open_exchanges(
     return exchanges
 
 
-async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asyncio.Event, keys: KeyRing) -> Exchange:
+async def _open(
+    settings: Settings, account: str, engine: AsyncEngine, fleet: Fleet, stop: asyncio.Event, keys: KeyRing
+) -> Exchange:
     """Open one account; keys that cannot be had yet are waited for, and the log says so."""
     entry, mode = settings.accounts[account], settings.mode_of(account)
     generic, fence_s = entry.allow_generic, entry.time_fence_s
     # Before keys are waited for: no key helps an account that may not trade where it says.
     check_venue(account, entry.exchange, mode=mode, allow_generic=generic, time_fence_s=fence_s)
-    paper = settings.paper
-    terms = PaperTerms(opening_balances=paper.balances, maker_rate=paper.maker_rate, taker_rate=paper.taker_rate,
-                       latency_ms=paper.latency_ms)  # fmt: skip
+    terms = PaperTerms(opening_balances=settings.paper.balances, **settings.paper.model_dump(exclude={"balances"}))
     while True:
         try:
             credentials = await keys.open()
@@ -354,6 +358,7 @@ async def _open(settings: Settings, account: str, engine: AsyncEngine, stop: asy
             time_fence_s=fence_s,
             allow_generic=generic,
             holds_stops=entry.stops == "held",
+            fleet=fleet,
             paper=lambda market_data: PaperExchange(
                 market_data, SqlPaperBook(engine), account=account, clock=clock, terms=terms
             ),

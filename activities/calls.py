@@ -33,6 +33,12 @@ class OrderCall(Frozen):
     order_id: str
 
 
+class SubmitCall(OrderCall):
+    """Argument of `submit`. Strategies take turns at the venue."""
+
+    strategy: str | None = None
+
+
 class CancelCall(OrderCall):
     """Argument of `cancel`. Without a reason only the present attempt is taken back, to be replaced."""
 

@@ -4,15 +4,17 @@ They walk the exactly-once protocol; its decisions and what must hold stand in `
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 
 from temporalio import activity
 
-from activities.calls import CancelCall, OrderCall
+from activities.calls import CancelCall, OrderCall, SubmitCall
 from activities.failures import in_activity
 from activities.reading import exchange_of, trades_of
 from activities.validating import look_at_venue
-from domain.errors import OrderClosed, VenueError
+from domain.errors import OrderClosed, RateLimited, VenueError
+from domain.events import Reason
 from domain.exposure import Validated
 from domain.instrument import deny
 from domain.lifecycle import AT_VENUE, OrderStatus
@@ -20,6 +22,7 @@ from domain.limits import LimitSet
 from domain.order import Order, OrderRequest
 from domain.ports import Attempt, Exchange, OrderStore
 from domain.protocol import proves_absence
+from domain.rate_budget import TURN_AWAITED
 from domain.reports import OrderRef, SubmitOutcome, SubmitVerdict
 from observability import metrics
 
@@ -52,22 +55,32 @@ class VenueActivities:
             return await look_at_venue(exchange, request.ticket, limits=limits, now=self._clock())
 
     @activity.defn(name="submit")
-    async def submit(self, call: OrderCall) -> Order:
-        """Journal, sign, send once; what came of it is recorded before this returns."""
-        async with in_activity():
+    async def submit(self, call: SubmitCall) -> Order:
+        """Journal, sign, send once; what came of it is recorded before this returns.
+
+        When the order's turn at the venue is far, nothing is journaled: the order comes back with the time to wait.
+        """
+        async with in_activity(), AsyncExitStack() as turn:
             try:
-                attempt = await self._store.open_attempt(
-                    call.account, call.order_id, worker=self._identity, now=self._clock()
-                )
-            except OrderClosed:
-                return await self._store.order(call.account, call.order_id)
-            if not attempt.fresh:
-                return await self._give_up_unsent_or_doubt(attempt)
-            with metrics.venue_request(call.account, "submit"):
-                outcome = await self._exchange(call.account).submit(
-                    attempt.submission, last_look=lambda: self._store.pass_last_look(attempt, now=self._clock())
-                )
-            return await self._store.record_outcome(attempt, _with_pause(outcome), now=self._clock())
+                await turn.enter_async_context(self._exchange(call.account).turn(call.strategy))
+            except RateLimited as refusal:
+                return _waiting(await self._store.order(call.account, call.order_id), refusal)
+            return await self._send(call)
+
+    async def _send(self, call: OrderCall) -> Order:
+        try:
+            attempt = await self._store.open_attempt(
+                call.account, call.order_id, worker=self._identity, now=self._clock()
+            )
+        except OrderClosed:
+            return await self._store.order(call.account, call.order_id)
+        if not attempt.fresh:
+            return await self._give_up_unsent_or_doubt(attempt)
+        with metrics.venue_request(call.account, "submit"):
+            outcome = await self._exchange(call.account).submit(
+                attempt.submission, last_look=lambda: self._store.pass_last_look(attempt, now=self._clock())
+            )
+        return await self._store.record_outcome(attempt, _with_pause(outcome), now=self._clock())
 
     @activity.defn(name="look_up")
     async def look_up(self, call: OrderCall) -> Order:
@@ -182,6 +195,12 @@ def _ref(order: Order, attempt: Attempt) -> OrderRef:
     return OrderRef(
         symbol=order.ticket.symbol, client_order_id=attempt.client_order_id, venue_order_id=order.venue_order_id
     )
+
+
+def _waiting(order: Order, refusal: RateLimited) -> Order:
+    """Tell the workflow, and nobody else, for how long the order waits for its turn. It is no fact."""
+    reason = Reason(code=TURN_AWAITED, text=refusal.message, numbers=refusal.numbers)
+    return order.model_copy(update={"reason": reason})
 
 
 def _with_pause(outcome: SubmitOutcome) -> SubmitOutcome:

@@ -18,7 +18,7 @@ from credentials import open_key_ring, open_vault
 from credentials.vault_store import VaultCredentialStore
 from domain.order import TradingMode
 from domain.ports import Credentials, Exchange
-from exchanges.opening import open_exchange
+from exchanges.opening import Fleet, open_exchange
 from settings import Settings
 from starter.client import ExecutionClient
 from storage.accounting_store import SqlAccountingStore
@@ -26,6 +26,7 @@ from storage.approvals import SqlApprovalStore
 from storage.database import open_engine
 from storage.kill_sweeps import SqlSwitches
 from storage.order_reader import SqlOrderReader
+from storage.rate_ledger import SqlRateLedger
 from storage.reports import SqlRecordReader
 from storage.risk_reader import SqlRiskDesk
 
@@ -76,9 +77,10 @@ async def _wired(settings: Settings) -> AsyncIterator[Context]:
     engine = open_engine(settings.database_url.get_secret_value(), application_name=identity)
     reader = SqlOrderReader(engine)
     client = await ExecutionClient.from_settings(settings, reader=reader, identity=identity, lazy=True)
+    fleet = Fleet(identity, SqlRateLedger(engine), settings.rate_limit_per_minute, places_orders=False)
     vault = open_vault(settings) if settings.vault_addr else None
     renewing = asyncio.create_task(vault.keep()) if vault is not None else None
-    venues = Venues(settings.accounts, open_exchange=lambda name: _open_public(settings, name, vault))
+    venues = Venues(settings.accounts, open_exchange=lambda name: _open_public(settings, name, vault, fleet))
     checks = health.HealthChecks(
         settings,
         client=client,
@@ -106,7 +108,7 @@ async def _wired(settings: Settings) -> AsyncIterator[Context]:
         await engine.dispose()
 
 
-async def _open_public(settings: Settings, name: str, vault: VaultCredentialStore | None) -> Exchange:
+async def _open_public(settings: Settings, name: str, vault: VaultCredentialStore | None, fleet: Fleet) -> Exchange:
     """Open the venue for its public data. Only a sandbox needs keys for that: they lead to another network."""
     entry = settings.accounts[name]
     sandbox = settings.mode_of(name) is TradingMode.SANDBOX
@@ -120,4 +122,5 @@ async def _open_public(settings: Settings, name: str, vault: VaultCredentialStor
         allow_generic=entry.allow_generic,
         holds_stops=entry.stops == "held",
         paper=lambda market_data: market_data,
+        fleet=fleet,
     )

@@ -2,14 +2,16 @@
 
 import hmac
 import ipaddress
+import time
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.errors import HostRefused, OriginRefused, Unauthorized
+from api.errors import HostRefused, OriginRefused, TooManyRequests, Unauthorized
 from api.problems import problem
+from api.request_limits import RequestLimits, caller_of
 from domain.errors import RequestError
 from settings import Settings
 
@@ -39,11 +41,13 @@ class Entrance:
         self._app = app
         self._key = settings.api_key.get_secret_value().encode() if settings.api_key is not None else None
         self._hosts = _allowed_hosts(settings)
+        self._limits = RequestLimits(settings.api_requests_per_minute, clock=time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         if scope["type"] == "http":
-            refusal = self._refusal(scope["path"], Headers(scope=scope))
+            headers = Headers(scope=scope)
+            refusal = self._refusal(scope["path"], headers) or self._too_many(scope, headers)
             if refusal is not None:
                 await problem(refusal, instance=scope["path"])(scope, receive, send)
                 return
@@ -59,6 +63,17 @@ class Entrance:
         if self._key is None or path in OPEN_PATHS or hmac.compare_digest(_key_in(headers), self._key):
             return None
         return Unauthorized("this needs an API key")
+
+    def _too_many(self, scope: Scope, headers: Headers) -> RequestError | None:
+        path = scope["path"]
+        if path in OPEN_PATHS:
+            return None
+        peer = scope.get("client")
+        caller = caller_of(_key_in(headers) if self._key is not None else b"", peer[0] if peer else "")
+        wait_s = self._limits.take(caller, method=scope["method"], path=path)
+        if not wait_s:
+            return None
+        return TooManyRequests("too many requests", numbers={"retry_after_s": str(wait_s)})
 
 
 def _key_in(headers: Headers) -> bytes:

@@ -26,6 +26,13 @@ class Unauthorized(RequestError):
     advice = "Send the API key as `Authorization: Bearer KEY` or as `X-API-Key: KEY`."
 
 
+class TooManyRequests(RequestError):
+    """The caller made more requests than it may."""
+
+    code = "TOO_MANY_REQUESTS"
+    advice = "Wait as long as `Retry-After` says; the limit is the setting API_REQUESTS_PER_MINUTE."
+
+
 class HostRefused(RequestError):
     """The request was meant for another host: a web page may have led a browser here under a name of its own."""
 

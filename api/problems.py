@@ -12,7 +12,15 @@ from fastapi.exceptions import RequestValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
-from api.errors import BodyTooLarge, BodyUnreadable, HostRefused, OriginRefused, Unauthorized, WrongFields
+from api.errors import (
+    BodyTooLarge,
+    BodyUnreadable,
+    HostRefused,
+    OriginRefused,
+    TooManyRequests,
+    Unauthorized,
+    WrongFields,
+)
 from api.numbers import write_json
 from domain.denials import DENIALS
 from domain.errors import (
@@ -48,6 +56,7 @@ _STATUSES: Final[Mapping[type[ExecutionError], int]] = {
     BodyUnreadable: 400,
     BodyTooLarge: 413,
     Unauthorized: 401,
+    TooManyRequests: 429,
     HostRefused: 421,
     OriginRefused: 403,
     InvalidRequest: 422,
@@ -93,7 +102,7 @@ def problem(
         fields["order"] = order
     status = status or status_of(error)
     headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         headers["Retry-After"] = error.numbers.get("retry_after_s", "1")
     return problem_response(
         status,

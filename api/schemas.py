@@ -265,6 +265,15 @@ class PositionJson(BaseModel):
     updated_at: datetime
 
 
+class RateBudgetJson(BaseModel):
+    """A venue's budget of requests."""
+
+    name: str
+    limit: int
+    window_s: int
+    used: int
+
+
 class ExchangeStatusJson(BaseModel):
     """How a venue answers."""
 
@@ -277,6 +286,10 @@ class ExchangeStatusJson(BaseModel):
     clock_skew_ms: int | None
     last_error: str | None
     rate_budget_used: int | None
+    rate_budgets: list[RateBudgetJson] = Field(
+        default=[], description="what the venue allows this account in a window, and what the fleet has used of it"
+    )
+    paused_s: int = Field(default=0, description="seconds for which the venue wants no request")
     reconciled_at: datetime | None = Field(
         default=None, description="when ledger, Temporal and venue were last compared; null: not yet, or not known"
     )

@@ -4,6 +4,7 @@ Every method may be repeated: a second call with the same arguments changes noth
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
@@ -43,6 +44,12 @@ class Exchange(Protocol):
 
     async def instruments(self) -> Mapping[str, Instrument]:
         """Return the venue's symbols and their rules, by unified symbol; cached and refreshed by the adapter."""
+
+    def turn(self, strategy: str | None) -> AbstractAsyncContextManager[None]:
+        """Wait for an order's turn at the venue, and keep it while inside, before anything is journaled.
+
+        Raises `RateLimited` on entering when the turn is far: `retry_after_s` says when to come back.
+        """
 
     async def submit(self, submission: Submission, *, last_look: LastLook) -> SubmitOutcome:
         """Send one order, once. Never raises for what the venue or the network does: that is in the outcome."""

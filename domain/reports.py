@@ -123,6 +123,17 @@ class OrderBook(_Report):
     ts_event: AwareDatetime
 
 
+class RateBudget(_Report):
+    """What a venue allows an account in a window, and what counts of it now in the whole fleet."""
+
+    name: str
+    """`weight`, `requests`, or `orders` with its window."""
+    limit: int
+    window_s: int
+    used: int
+    """Spent, and leased to processes that may spend it without asking."""
+
+
 class VenueStatus(_Report):
     """How the venue answers us at this moment."""
 
@@ -133,3 +144,6 @@ class VenueStatus(_Report):
     last_error: str | None = None
     rate_budget_used: int | None = None
     """Request weight of the running minute, as the venue counts it, where it tells."""
+    rate_budgets: tuple[RateBudget, ...] = ()
+    paused_s: int = 0
+    """Seconds for which the venue wants no request, of anybody in the fleet."""

@@ -1,6 +1,7 @@
 """One account's connection to its venue: asks through ccxt, and believes only whole answers."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -14,10 +15,12 @@ from domain.errors import ClockSkew, CredentialsRefused, RateLimited, VenueError
 from domain.instrument import Instrument
 from domain.keys import KeyChange, KeySource
 from domain.ports import Credentials
-from domain.reports import SubmitOutcome, SubmitVerdict, VenueStatus
+from domain.rate_budget import UNIT, Priority
+from domain.reports import RateBudget, SubmitOutcome, SubmitVerdict, VenueStatus
 from exchanges.account_keys import AccountKeys, identity_call
 from exchanges.ccxt_mapping import EPOCH, instruments_from
 from exchanges.ccxt_transport import HttpCall, Probe, VenueSessions, probing
+from exchanges.rate_queue import RequestQueue
 from exchanges.venue_rules import CLOCK_ALLOWANCE_S, VenueRules
 from exchanges.verdicts import incomplete, read_failure, retry_after_s
 
@@ -56,6 +59,8 @@ class VenueClient:
         A ccxt instance of a class made by `watched_class`.
     clock
         Gives our time, UTC.
+    requests
+        The account's queue before the venue.
     keys
         Where newer keys come from when the venue refuses those of `api`; `None` where they never change.
     """
@@ -67,17 +72,17 @@ class VenueClient:
         sessions: VenueSessions,
         rules: VenueRules,
         clock: Callable[[], datetime],
+        requests: RequestQueue,
         keys: KeySource | None = None,
     ) -> None:
         self.api = api
+        self.requests = requests
         self.keys = AccountKeys(api, keys)
         if keys is not None:
             keys.compare_by(self.identity_of)
         self.rules = rules
         self.clock = clock
         self._sessions = sessions
-        self._paused_until = 0.0
-        self._pause_text = ""
         self._instruments: dict[str, Instrument] | None = None
         self._markets_due = 0.0
         self._markets_lock = asyncio.Lock()
@@ -90,7 +95,12 @@ class VenueClient:
         self._weight_used: int | None = None
 
     async def ask(
-        self, call: Callable[[], Awaitable[Any]], *, listing: bool = False, signed: bool = False, urgent: bool = False
+        self,
+        call: Callable[[], Awaitable[Any]],
+        *,
+        listing: bool = False,
+        signed: bool = False,
+        priority: Priority = Priority.READ,
     ) -> Any:
         """Return ccxt's answer if the venue's was whole, else raise one of the port's errors.
 
@@ -100,16 +110,21 @@ class VenueClient:
             Whether a list is expected, so that an empty one can be believed.
         signed
             Whether the request is signed, so that the venue's clock must be known.
-        urgent
-            Whether it goes before other reads in the rate limiter.
+        priority
+            Who goes before it in the queue.
         """
-        return (await self.ask_whole(call, listing=listing, signed=signed, urgent=urgent)).value
+        return (await self.ask_whole(call, listing=listing, signed=signed, priority=priority)).value
 
     async def ask_whole(
-        self, call: Callable[[], Awaitable[Any]], *, listing: bool = False, signed: bool = False, urgent: bool = False
+        self,
+        call: Callable[[], Awaitable[Any]],
+        *,
+        listing: bool = False,
+        signed: bool = False,
+        priority: Priority = Priority.READ,
     ) -> Answer:
         """As `ask`, and return the requests that were made beside ccxt's value."""
-        answer = await self.try_ask(call, signed=signed, urgent=urgent)
+        answer = await self.try_ask(call, signed=signed, priority=priority)
         if answer.error is not None:
             raise self.failed(answer) from answer.error
         for made in answer.calls:
@@ -119,30 +134,30 @@ class VenueClient:
         return answer
 
     async def try_ask(
-        self, call: Callable[[], Awaitable[Any]], *, signed: bool = False, urgent: bool = False
+        self, call: Callable[[], Awaitable[Any]], *, signed: bool = False, priority: Priority = Priority.READ
     ) -> Answer:
         """Return what came of the operation. Raises `RateLimited` without asking while the venue wants a pause.
 
         A signed one whose key the venue refuses is made once more when there are newer keys: it may be repeated.
         """
-        self.raise_if_paused()
+        await self.requests.raise_if_paused()
         if not signed:
-            return await self._tried(call, urgent=urgent)
+            return await self._tried(call, priority=priority)
         await self.know_clock()
         version = self.keys.take_newest()
-        answer = await self._tried(call, urgent=urgent)
+        answer = await self._tried(call, priority=priority)
         if not self._refuses_key(answer) or await self.keys.renewed_since(version) is not KeyChange.NEWER:
             return answer
-        return await self._tried(call, urgent=urgent)
+        return await self._tried(call, priority=priority)
 
     async def identity_of(self, keys: Credentials) -> str | None:
         """Ask the venue whose keys these are; `None` where it does not tell. Raises the port's errors."""
-        self.raise_if_paused()
+        await self.requests.raise_if_paused()
         await self.know_clock()
         call, read = identity_call(self.api, keys)
         if call is None:
             return None
-        answer = await self._tried(call, urgent=True)
+        answer = await self._tried(call, priority=Priority.SUBMIT)
         if answer.error is not None:
             raise self.failed(answer) from answer.error
         return read(answer.value)
@@ -151,8 +166,8 @@ class VenueClient:
         failed = answer.error is not None
         return failed and isinstance(read_failure(answer.error, answer.last_call, self.rules), CredentialsRefused)
 
-    async def _tried(self, call: Callable[[], Awaitable[Any]], *, urgent: bool) -> Answer:
-        probe = Probe(urgent=urgent)
+    async def _tried(self, call: Callable[[], Awaitable[Any]], *, priority: Priority) -> Answer:
+        probe = Probe(priority=priority)
         answer = Answer(calls=probe.calls)
         try:
             with probing(probe):
@@ -179,12 +194,6 @@ class VenueClient:
         elif outcome.verdict is SubmitVerdict.UNKNOWN:
             self._last_error = self._stamped(str(outcome.reason))
 
-    def raise_if_paused(self) -> None:
-        """Raise `RateLimited` while the venue wants a pause: requests during a ban prolong it."""
-        remaining_s = self._paused_until - time.monotonic()
-        if remaining_s > 0:
-            raise RateLimited(self._pause_text, retry_after_s=int(remaining_s) + 1)
-
     async def instruments(self) -> Mapping[str, Instrument]:
         """Return the venue's symbols, loaded once and then each hour. Old ones serve when a refresh fails."""
         async with self._markets_lock:
@@ -197,7 +206,7 @@ class VenueClient:
     async def _load_markets(self) -> None:
         known = self._instruments is not None
         try:
-            markets = await self.ask(lambda: self.api.load_markets(known))
+            markets = await self.ask(lambda: self.api.load_markets(known), priority=Priority.CANCEL)
         except VenueError:
             if not known:
                 raise
@@ -236,7 +245,7 @@ class VenueClient:
 
     async def _time_reading(self) -> tuple[float, int]:
         before, started = self.clock(), time.monotonic()
-        venue_ms = await self.ask(self.api.fetch_time, urgent=True)
+        venue_ms = await self.ask(self.api.fetch_time, priority=Priority.CANCEL)
         round_trip_s = time.monotonic() - started
         if not isinstance(venue_ms, int):
             raise VenueUnavailable("the venue does not tell its time")
@@ -266,6 +275,19 @@ class VenueClient:
             clock_skew_ms=self._certain_skew_ms(),
             last_error=self._last_error,
             rate_budget_used=self._weight_used,
+            rate_budgets=await self._rate_budgets(),
+            paused_s=math.ceil(self.requests.paused_s),
+        )
+
+    async def _rate_budgets(self) -> tuple[RateBudget, ...]:
+        return tuple(
+            RateBudget(
+                name=count.name,
+                limit=count.limit // UNIT,
+                window_s=count.window_ms // 1000,
+                used=-(-count.used // UNIT),
+            )
+            for count in await self.requests.counts()
         )
 
     def _certain_skew_ms(self) -> int | None:
@@ -277,6 +299,7 @@ class VenueClient:
 
     async def close(self) -> None:
         """Close connections."""
+        await self.requests.close()
         await self._sessions.close()
         self.api.session = None
         self.api.timeout_on_exit = 0  # ccxt would wait for connections of its own, and has none
@@ -286,8 +309,7 @@ class VenueClient:
     def _noted(self, error: VenueError) -> VenueError:
         self._last_error = self._stamped(error.message)
         if isinstance(error, RateLimited):
-            self._paused_until = max(self._paused_until, time.monotonic() + error.retry_after_s)
-            self._pause_text = error.message
+            self.requests.pause(error.retry_after_s, error.message)
         elif isinstance(error, ClockSkew):
             self._clock_due = 0.0
         return error
@@ -296,8 +318,17 @@ class VenueClient:
         return f"{self.clock():%Y-%m-%dT%H:%M:%SZ} {text}"
 
     def _note_weight(self, probe: Probe) -> None:
-        name = self.rules.weight_header
-        for call in probe.calls if name else ():
-            used = call.headers.get(name or "", "")
-            if used.isascii() and used.isdigit():
-                self._weight_used = int(used)
+        """Take the venue's own counts from its answers."""
+        weight = self.rules.weight_header
+        for call in probe.calls:
+            if weight is not None and (used := _count(call, weight)) is not None:
+                self._weight_used = used
+                self.requests.told_by_venue("weight", used * self.rules.weight_unit)
+            for limit in self.rules.order_limits:
+                if limit.header is not None and (placed := _count(call, limit.header)) is not None:
+                    self.requests.told_by_venue(limit.name, placed * UNIT)
+
+
+def _count(call: HttpCall, header: str) -> int | None:
+    told = call.headers.get(header, "")
+    return int(told) if told.isascii() and told.isdigit() else None

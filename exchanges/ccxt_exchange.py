@@ -1,6 +1,7 @@
 """The `Exchange` port over ccxt, for any venue that ccxt knows."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -16,6 +17,7 @@ from domain.numbers import plain
 from domain.order import OrderSide, OrderType, TimeInForce
 from domain.placement import Placement
 from domain.ports import LastLook
+from domain.rate_budget import Priority
 from domain.reports import (
     Balance,
     OrderBook,
@@ -40,6 +42,7 @@ from exchanges.ccxt_mapping import (
 from exchanges.ccxt_transport import Gate, NotSent, Probe, probing
 from exchanges.key_permissions import check_keys
 from exchanges.public_trades import read_public_trades
+from exchanges.rate_turns import OrderTurns
 from exchanges.shared_reads import SharedReads
 from exchanges.trade_pages import all_pages, pages_by_offset, readable
 from exchanges.venue_rules import ORDER_DEADLINE_S, SEND_WITHIN_S, placement
@@ -67,6 +70,7 @@ class CcxtExchange:
         self._client = client
         self._api = client.api
         self._rules = client.rules
+        self._turns = OrderTurns(client.requests)
         self._time_fence_s = time_fence_s
         self._holds_stops = holds_stops
         self._tickers: SharedReads[str, Ticker] = SharedReads(self._read_ticker, fresh_s=TICKER_FRESH_S)
@@ -79,6 +83,10 @@ class CcxtExchange:
         return await self._client.instruments()
 
     # Writing.
+
+    def turn(self, strategy: str | None) -> AbstractAsyncContextManager[None]:
+        """Wait for an order's turn at the venue, and keep it while inside. Raises `RateLimited` when it is far."""
+        return self._turns.turn(strategy)
 
     async def submit(self, submission: Submission, *, last_look: LastLook) -> SubmitOutcome:
         """Send one order in one request, once. The last look is taken when its connection is ready to be written to.
@@ -104,7 +112,7 @@ class CcxtExchange:
             check=WireCheck(submission, self._rules),
             clock=self._client.clock,
         )
-        probe = Probe(gate=gate, urgent=True)
+        probe = Probe(gate=gate, priority=Priority.SUBMIT)
         order, error_met = None, None
         try:
             with probing(probe):
@@ -124,7 +132,7 @@ class CcxtExchange:
 
     async def _prepared(self, submission: Submission) -> Callable[[], Awaitable[Any]]:
         """Return the call that sends the order. Raises `NotSent` when the order cannot be sent as it is meant."""
-        self._client.raise_if_paused()
+        await self._client.requests.raise_if_paused()
         self._refuse_shape(submission)
         instruments = await self._client.instruments()
         if submission.symbol not in instruments:
@@ -201,13 +209,13 @@ class CcxtExchange:
         elif order_id is None and self._rules.client_ids.prefix:
             order_id = self._rules.client_ids.prefix + ref.client_order_id
         elif order_id is None:
-            report = await self.fetch_order(ref)
+            report = await self._look_up(ref, priority=Priority.CANCEL)
             if report is None:
                 return Reason(code="ORDER_NOT_FOUND", text="the venue shows no such order to cancel")
             order_id = report.venue_order_id
         await self._client.instruments()
         answer = await self._client.try_ask(
-            partial(self._api.cancel_order, order_id, ref.symbol, params), signed=True, urgent=True
+            partial(self._api.cancel_order, order_id, ref.symbol, params), signed=True, priority=Priority.CANCEL
         )
         call = answer.last_call
         if answer.error is None and call is not None and call.succeeded:
@@ -221,20 +229,25 @@ class CcxtExchange:
 
     async def fetch_order(self, ref: OrderRef) -> OrderReport | None:
         """Return the venue's word on one order, closed ones included; `None` when it says that it has none."""
+        return await self._look_up(ref, priority=Priority.SUBMIT)
+
+    async def _look_up(self, ref: OrderRef, *, priority: Priority) -> OrderReport | None:
         await self._client.instruments()
         if ref.venue_order_id is not None:
-            return await self._find(ref, ref.venue_order_id, dict(self._rules.lookup_extra))
+            return await self._find(ref, ref.venue_order_id, dict(self._rules.lookup_extra), priority)
         report = None
         if self._rules.lookup_key is not None:
             params = {self._rules.lookup_key: ref.client_order_id, **self._rules.lookup_extra}
-            report = await self._find(ref, "", params)
+            report = await self._find(ref, "", params, priority)
         if report is None and (self._rules.lookup_key is None or self._rules.validity_window_ms is None):
-            report = await self._search(ref)
+            report = await self._search(ref, priority)
         return report
 
-    async def _find(self, ref: OrderRef, order_id: str | None, params: dict[str, object]) -> OrderReport | None:
+    async def _find(
+        self, ref: OrderRef, order_id: str | None, params: dict[str, object], priority: Priority
+    ) -> OrderReport | None:
         answer = await self._client.try_ask(
-            partial(self._api.fetch_order, order_id, ref.symbol, params), signed=True, urgent=True
+            partial(self._api.fetch_order, order_id, ref.symbol, params), signed=True, priority=priority
         )
         call = answer.last_call
         if says_not_found(answer.error, call, self._rules):
@@ -250,12 +263,12 @@ class CcxtExchange:
             raise VenueUnavailable(f"the venue answered for another order than {ref.venue_order_id}")
         return report
 
-    async def _search(self, ref: OrderRef) -> OrderReport | None:
+    async def _search(self, ref: OrderRef, priority: Priority) -> OrderReport | None:
         """Go through the venue's lists; each must be whole before absence is believed."""
         params = {self._rules.list_key: ref.client_order_id} if self._rules.list_key else {}
         for name in self._rules.lists:
             listed = partial(getattr(self._api, name), ref.symbol, None, None, params)
-            orders = await self._client.ask(listed, listing=True, signed=True)
+            orders = await self._client.ask(listed, listing=True, signed=True, priority=priority)
             for order in orders:
                 with readable():
                     if client_order_id_of(order, self._rules) == ref.client_order_id:

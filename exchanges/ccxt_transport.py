@@ -20,7 +20,9 @@ import aiohttp
 import ccxt.async_support
 
 from domain.ports import LastLook
-from exchanges.weight_budget import WeightBudget
+from domain.rate_budget import UNIT, Priority
+from exchanges.rate_queue import Permit, RequestQueue
+from exchanges.rate_turns import current_turn
 
 READ_KEEPALIVE_S: Final = 60
 """Reads that meet a connection which the venue closed are simply sent again by aiohttp."""
@@ -122,16 +124,24 @@ class Gate:
 
 @dataclass(slots=True)
 class Probe:
-    """All requests of one operation. `urgent` ones pass before waiting reads in ccxt's throttle."""
+    """All requests of one operation, and what they took of the venue's budgets until it is over."""
 
     gate: Gate | None = None
-    urgent: bool = False
+    priority: Priority = Priority.READ
     calls: list[HttpCall] = field(default_factory=list)
+    permits: list[Permit] = field(default_factory=list)
 
     @property
     def order_call(self) -> HttpCall | None:
         """The order's own request, if it came to one."""
         return next((call for call in self.calls if call.gate is not None), None)
+
+    def settle(self) -> None:
+        """Count what the requests cost as spent from now on; an order that never left costs nothing."""
+        order = self.order_call
+        spent = bool(self.calls) and (order is None or order.may_have_left)
+        for permit in self.permits:
+            permit.settle(spent=spent)
 
 
 _PROBE: ContextVar[Probe | None] = ContextVar("venue_probe", default=None)
@@ -146,6 +156,7 @@ def probing(probe: Probe) -> Iterator[Probe]:
         yield probe
     finally:
         _PROBE.reset(token)
+        probe.settle()
 
 
 async def _about_to_write(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
@@ -238,33 +249,35 @@ class Turns:
 class _Watched:
     """Mixed into a ccxt class; see the module's text. ccxt's own names and signatures."""
 
-    throttler: Any
     options: dict[str, Any]
     turns: Turns | None = None
     """Where the venue wants its signed requests in the order of their nonces."""
-    weight_budget: WeightBudget | None = None
-    """In place of ccxt's throttler, where the venue counts weight per window."""
+    requests: RequestQueue
+    """In place of ccxt's throttler, which knows neither priorities nor other processes."""
 
     async def throttle(self, cost: Any = None) -> None:
-        """Wait for the rate limiter: orders, cancels and look-ups before reads, and orders not beyond their time."""
-        probe = _PROBE.get()
-        gate = probe.gate if probe is not None else None
+        """Wait for the request's turn: cancels before orders before reads, and orders not beyond their time."""
+        probe = _PROBE.get() or Probe()
+        gate = probe.gate
         if gate is not None:
             gate.refuse_if_late()
         try:
             async with asyncio.timeout(gate.remaining_s if gate is not None else None):
-                await self._pay(cost, urgent=probe is not None and probe.urgent)
+                await self._pay(round(float(1 if cost is None else cost) * UNIT), probe)
         except TimeoutError:
             raise NotSent("RATE_BUDGET_SPENT", "no request weight is left at the venue", retry_after_s=5) from None
 
-    async def _pay(self, cost: Any, *, urgent: bool) -> None:
-        if self.weight_budget is not None:
-            await self.weight_budget.spend(float(1 if cost is None else cost), urgent=urgent)
-            return
-        waiting = self.throttler(cost)
-        if urgent:
-            self.throttler.queue.rotate(1)
-        await waiting
+    async def _pay(self, weight: int, probe: Probe) -> None:
+        costs = {"weight": weight, "requests": UNIT}
+        turn = current_turn() if probe.gate is not None else None
+        if turn is not None:
+            probe.permits.append(turn)
+            costs = {name: amount - turn.costs.get(name, 0) for name, amount in costs.items()}
+            if all(amount <= 0 for amount in costs.values()):
+                return
+        elif probe.gate is not None and not probe.permits:
+            costs |= {name: UNIT for name, purse in self.requests.purses.items() if purse.budget.only_orders}
+        probe.permits.append(await self.requests.acquire(costs, priority=probe.priority))
 
     async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
         """Note the request; an order's one gets its gate."""

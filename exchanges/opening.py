@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -13,16 +13,33 @@ from domain.errors import ConfigurationError
 from domain.keys import KeySource
 from domain.order import TradingMode
 from domain.ports import Credentials, Exchange
+from domain.rate_budget import RateLedger
 from exchanges.account_keys import in_ccxts_words
 from exchanges.ccxt_client import VenueClient
 from exchanges.ccxt_exchange import CcxtExchange
 from exchanges.ccxt_transport import Turns, VenueSessions, watched_class
+from exchanges.rate_limits import budgets_of, spacing_s
+from exchanges.rate_queue import RequestQueue
 from exchanges.venue_rules import VenueRules, listed_venues, venue_rules
-from exchanges.weight_budget import WeightBudget
 
 NOT_CONFIGURED: Final = "https://not-configured.invalid"
 """Stands for every address of a venue that the account's `urls` leave out. The top-level domain `invalid` never
 resolves, so that an account which was pointed elsewhere can never fall back on the real venue."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What this process is called among those that share an account's budgets of requests, and where they do."""
+
+    holder: str
+    ledger: RateLedger | None = None
+    per_minute: int | None = None
+    """Requests of any kind in a minute, 1 or more: our own cap for all of them together."""
+    places_orders: bool = True
+    """Whether this process places orders, and so takes from their budgets."""
+
+
+ALONE: Final = Fleet(holder="")
 KEY_NAMES: Final = ("apiKey", "secret", "password", "uid", "login", "twofa", "privateKey", "walletAddress", "token")
 
 
@@ -44,6 +61,7 @@ async def open_exchange(
     holds_stops: bool = False,
     clock: Callable[[], datetime] = system_clock,
     paper: Callable[[Exchange], Exchange] | None = None,
+    fleet: Fleet = ALONE,
 ) -> Exchange:
     """Open the account's exchange. Nothing is asked of the venue yet.
 
@@ -63,6 +81,8 @@ async def open_exchange(
         Whether we hold stops also where the venue has its own.
     paper
         Makes the paper exchange over the venue's public market data; needed in paper mode, which takes no keys.
+    fleet
+        Who else sends requests for this account.
 
     Raises
     ------
@@ -75,11 +95,20 @@ async def open_exchange(
         raise ConfigurationError(f"account {account!r}: paper mode needs a paper book")
     api = _instance(account, exchange, rules, ccxt_config, Credentials() if is_paper else credentials)
     _lead(account, api, rules, ccxt_config, mode)
-    sessions = VenueSessions(verify=bool(api.verify), cafile=api.cafile, trust_env=bool(api.aiohttp_trust_env))
-    api.session, api.own_session = sessions, False
-    client = VenueClient(api, sessions=sessions, rules=_effective(rules, api), clock=clock, keys=key_source)
+    queue = _queue(account, api, rules, fleet, places_orders=fleet.places_orders and not is_paper)
+    client = _client(api, rules, queue, clock, key_source)
     opened = CcxtExchange(client, time_fence_s=time_fence_s, holds_stops=holds_stops)
     return paper(opened) if paper is not None and is_paper else opened
+
+
+def _client(
+    api: Any, rules: VenueRules, queue: RequestQueue, clock: Callable[[], datetime], keys: KeySource | None
+) -> VenueClient:
+    """Give the ccxt instance our sessions, and what is asked through it a client."""
+    sessions = VenueSessions(verify=bool(api.verify), cafile=api.cafile, trust_env=bool(api.aiohttp_trust_env))
+    api.session, api.own_session = sessions, False
+    effective = _effective(rules, api)
+    return VenueClient(api, sessions=sessions, rules=effective, clock=clock, requests=queue, keys=keys)
 
 
 def check_venue(
@@ -124,12 +153,17 @@ def _instance(
     api = watched_class(exchange)(merged)
     if api.options.get("maxRetriesOnFailure"):
         raise ConfigurationError(f"account {account!r}: maxRetriesOnFailure must be 0: it would send orders again")
-    if api.rateLimiterAlgorithm == "rollingWindow":
-        window_ms = float(api.rollingWindowSize)
-        api.weight_budget = WeightBudget(limit=window_ms / float(api.rateLimit), window_s=window_ms / 1000)
     api.turns = Turns() if rules.counts_nonces else None
     api.options["signsJournaledTime"] = rules.validity_window_ms is not None
     return api
+
+
+def _queue(account: str, api: Any, rules: VenueRules, fleet: Fleet, *, places_orders: bool) -> RequestQueue:
+    """Put our queue before the venue in place of ccxt's throttler."""
+    budgets = budgets_of(api, rules.order_limits, places_orders=places_orders, per_minute=fleet.per_minute)
+    queue = RequestQueue(account, holder=fleet.holder, budgets=budgets, ledger=fleet.ledger, spacing_s=spacing_s(api))
+    api.requests, api.enableRateLimit = queue, bool(budgets)
+    return queue
 
 
 def _lead(account: str, api: Any, rules: VenueRules, ccxt_config: Mapping[str, object], mode: TradingMode) -> None:

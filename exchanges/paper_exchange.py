@@ -16,7 +16,7 @@ Proof obligations, as a venue's:
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Final
@@ -109,6 +109,10 @@ class PaperExchange:
     async def instruments(self) -> Mapping[str, Instrument]:
         """Return the real venue's symbols and rules."""
         return await self._market_data.instruments()
+
+    def turn(self, strategy: str | None) -> AbstractAsyncContextManager[None]:
+        """Return at once: the paper venue takes any number of orders."""
+        return nullcontext()
 
     async def submit(self, submission: Submission, *, last_look: LastLook) -> SubmitOutcome:
         """Take one order into the book. NOT_SENT while the market data is missing: nothing was recorded then.

@@ -20,6 +20,11 @@ def _balance(written: str) -> tuple[str, Decimal]:
     return asset, Decimal(amount)
 
 
+def _orders_in_window(written: str) -> tuple[int, int]:
+    orders, _, seconds = written.partition("/")
+    return int(float(seconds) * 1000), int(orders)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
     parser.add_argument("--protocol", choices=("binance", "kraken"), default="binance", help="what the venue speaks")
@@ -48,6 +53,14 @@ def _arguments() -> argparse.Namespace:
         "--order-limit", type=int, default=1_000_000, help="with Kraken the order counter's limit, there 60"
     )
     parser.add_argument("--nonce-window-ms", type=int, default=0, help="with Kraken the key's setting of this name")
+    parser.add_argument(
+        "--orders-in-window",
+        type=_orders_in_window,
+        action="append",
+        default=[],
+        metavar="ORDERS/SECONDS",
+        help="with Binance orders taken in an interval, may be repeated; Binance US: 100/10",
+    )
     parser.add_argument("--maker-rate", type=Decimal, default=MAKER_RATE, help="commission as a share")
     parser.add_argument("--taker-rate", type=Decimal, default=TAKER_RATE, help="commission as a share")
     parser.add_argument("--parent-pid", type=int, help="end when this process has gone")
@@ -70,6 +83,7 @@ async def _run(arguments: argparse.Namespace) -> None:
         weight_limit=arguments.weight_limit,
         order_limit=arguments.order_limit,
         nonce_window_ms=arguments.nonce_window_ms,
+        orders_in_window=dict(arguments.orders_in_window),
         maker_rate=arguments.maker_rate,
         taker_rate=arguments.taker_rate,
     )

@@ -26,6 +26,8 @@ class Gate:
     used_weight: int = 0
     minute: int = 0
     over: int = 0
+    order_limits: dict[int, int] = field(default_factory=dict)
+    """Orders by length of the interval in milliseconds; without an entry any number is taken."""
     order_counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     """By length of the interval in milliseconds: which interval it is, and how many orders were placed in it."""
     further_keys: dict[str, str] = field(default_factory=dict)
@@ -50,9 +52,19 @@ class Gate:
             raise Refusal(-1003, message, status=status, headers={**headers, "Retry-After": left_s})
         return headers
 
+    def check_order_limits(self) -> None:
+        """Raise `Refusal` 429 when an interval has its orders, and 418 to who does not slow down."""
+        for length_ms, limit in self.order_limits.items():
+            if self.orders_placed(length_ms) >= limit:
+                self.over += 1
+                left_s = str(-(-(length_ms - self.clock_ms() % length_ms) // 1000))
+                message = f"Too many new orders; current limit is {limit} orders per {length_ms // 1000} SECOND."
+                status = 418 if self.over > BAN_AFTER else 429
+                raise Refusal(-1015, message, status=status, headers={"Retry-After": left_s})
+
     def count_order(self) -> None:
         """Count an order that was taken."""
-        for length_ms in ORDER_INTERVALS.values():
+        for length_ms in {*ORDER_INTERVALS.values(), *self.order_limits}:
             self.order_counts[length_ms] = (self.clock_ms() // length_ms, self.orders_placed(length_ms) + 1)
 
     def orders_placed(self, length_ms: int) -> int:

@@ -116,6 +116,7 @@ def page_length(parameters: dict[str, str]) -> int:
 
 
 def _place(venue: Venue, ticket: Ticket, parameters: dict[str, str]) -> VenueOrder:
+    venue.gate.check_order_limits()
     order = venue.engine.place(ticket)
     venue.gate.count_order()
     now, key = venue.clock_ms(), (order.symbol, order.order_id)

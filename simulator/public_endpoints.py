@@ -35,10 +35,14 @@ def exchange_info(venue: Venue, parameters: dict[str, str]) -> Answer:
         "intervalNum": 1,
         "limit": venue.gate.weight_limit,
     }
+    orders = [
+        {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": length_ms // 1000, "limit": number}
+        for length_ms, number in venue.gate.order_limits.items()
+    ]
     return {
         "timezone": "UTC",
         "serverTime": venue.clock_ms(),
-        "rateLimits": [limit],
+        "rateLimits": [limit, *orders],
         "exchangeFilters": [],
         "symbols": [listing.exchange_info() for listing in listings],
     }

@@ -62,6 +62,8 @@ class Configuration:
     """Kraken: limit of the counter of orders and cancels."""
     nonce_window_ms: int = 0
     """Kraken: the key's own setting; several processes that share the key need some seconds."""
+    orders_in_window: dict[int, int] = field(default_factory=dict)
+    """Binance: orders taken in an interval, by its length in milliseconds."""
     maker_rate: Decimal = MAKER_RATE
     taker_rate: Decimal = TAKER_RATE
 
@@ -99,7 +101,13 @@ async def running(configuration: Configuration) -> AsyncIterator[Running]:
     requests = RequestLog(journal)
     for entry in journal.read():
         (requests if entry["kind"] == "request" else engine).remember(entry)
-    gate = Gate(configuration.api_key, configuration.secret_key or SECRET_KEY, clock_ms, configuration.weight_limit)
+    gate = Gate(
+        configuration.api_key,
+        configuration.secret_key or SECRET_KEY,
+        clock_ms,
+        configuration.weight_limit,
+        order_limits=configuration.orders_in_window,
+    )
     venue = Venue(engine=engine, gate=gate, faults=FaultPlan(configuration.seed), requests=requests, clock_ms=clock_ms)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(journal.close)

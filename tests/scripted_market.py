@@ -1,6 +1,7 @@
 """A venue's public market data, as the test sets it."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -79,6 +80,10 @@ class ScriptedMarket:
 
     async def close(self) -> None:
         self.closed = True
+
+    def turn(self, strategy: str | None) -> AbstractAsyncContextManager[None]:
+        """It is always this order's turn."""
+        return nullcontext()
 
     async def submit(self, submission: Submission, *, last_look: LastLook) -> SubmitOutcome:
         raise AssertionError("a paper order reached the real venue")

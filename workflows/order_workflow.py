@@ -1,7 +1,7 @@
 """One order, from ticket to result. `_live` is the table of contents of its life; the steps follow in its order."""
 
 import asyncio
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.instrument import deny
     from domain.lifecycle import OrderEventType, OrderStatus
     from domain.order import OnNeverPlaced, Order, OrderType
+    from domain.rate_budget import TURN_AWAITED
     from domain.reconciliation import DEADLINE_REACHED
     from domain.risk import Answer, Validated
     from workflows import policies, search_attributes, steps
@@ -45,6 +46,8 @@ class OrderWorkflow(OrderRequests):
     def __init__(self, start: OrderInput) -> None:
         super().__init__(start)
         self._pause: timedelta | None = None
+        self._turn_in: timedelta | None = None
+        self._turn_awaited_since: datetime | None = None
         self._shown: tuple[OrderStatus, str | None, bool] | None = None
 
     # The frame: platform concerns, apart from the order's life.
@@ -141,7 +144,11 @@ class OrderWorkflow(OrderRequests):
         if ending is None and denial is not None:
             ending = (_given_up(order), denial)
         if ending is None:
-            self._learn(await steps.submit(order))
+            sent = await steps.submit(order)
+            self._learn(sent)
+            self._turn_in = _turn_in(sent)
+            if self._turn_in is None:
+                self._turn_awaited_since = None
         else:
             event_type, reason = ending
             self._learn(await steps.end_unsent(order, event_type=event_type, reason=reason))
@@ -191,16 +198,31 @@ class OrderWorkflow(OrderRequests):
             if gives_up or self._why_not_submit(order) is not None:
                 await self._submit(order, denial=order.reason)
                 return
-        if order.attempt and order.reason is not None:
+        if self._turn_in is not None:
+            await self._await_turn(order, self._turn_in)
+        elif order.attempt and order.reason is not None:
             pause = self._grow_pause(policies.SUBMIT_PAUSE_FIRST, policies.SUBMIT_PAUSE_MAX)
             asked_for = timedelta(seconds=int(order.reason.numbers.get("retry_after_s", "0")))
             pause = max(pause, min(asked_for, policies.RATE_LIMIT_PAUSE_MAX))
             await self._wait_for_change(order, pause, "submit: again after a pause")
         order = self._known()
+        if order.is_final:
+            return  # given up while it waited for its turn
         denial = None
         if checked and order.never_placed and self._why_not_submit(order) is None:
             denial = await self._why_not_anew(order)
         await self._submit(order, denial=denial)
+
+    async def _await_turn(self, order: Order, turn_in: timedelta) -> None:
+        """Wait with nothing journaled; a cancel or the deadline ends it at once. After too long it is given up."""
+        self._turn_in = None
+        since = self._turn_awaited_since = self._turn_awaited_since or workflow.now()
+        if workflow.now() - since >= policies.TURN_PATIENCE:
+            reason = deny(TURN_AWAITED, "the venue took no order for too long; nothing was sent")
+            await self._submit(order, denial=reason)
+            return
+        self._tell(f"waiting for its turn at the venue, in about {turn_in.total_seconds():g} s")
+        await self._wait_for_change(order, turn_in, "submit: waits for its turn at the venue")
 
     async def _why_not_anew(self, order: Order) -> Reason | None:
         """Check what is left of the order once more, at today's price: time has passed while it was in doubt."""
@@ -338,6 +360,13 @@ class OrderWorkflow(OrderRequests):
         if order.venue_order_id is not None:
             updates.append(search_attributes.VENUE_ORDER_ID.value_set(order.venue_order_id))
         workflow.upsert_search_attributes(updates)
+
+
+def _turn_in(sent: Order) -> timedelta | None:
+    """Return how long an order waits that was not its turn; `None` for one that was tried."""
+    if sent.reason is None or sent.reason.code != TURN_AWAITED:
+        return None
+    return min(timedelta(seconds=int(sent.reason.numbers["retry_after_s"])), policies.RATE_LIMIT_PAUSE_MAX)
 
 
 def _given_up(order: Order) -> OrderEventType:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 
 from domain.errors import ClockSkew, CredentialsRefused, RateLimited, StoreUnavailable, VenueUnavailable
 
@@ -18,6 +18,12 @@ LEDGER_TIMEOUT: Final = timedelta(seconds=15)
 
 VENUE_TIMEOUT: Final = timedelta(seconds=40)
 """One attempt at the venue: above the client's own timeout of 10 s for each of the calls that a step makes."""
+
+CANCELS_FIRST: Final = Priority(priority_key=1)
+"""Of the steps that wait in an account's queue for a worker, cancels start first: 1 is before 3, the usual."""
+
+READS_LAST: Final = Priority(priority_key=4)
+"""A burst of new tickets first lets those be sent that are admitted."""
 
 UNTIL_DONE: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=5)
@@ -74,6 +80,10 @@ SUBMIT_PAUSE_MAX: Final = timedelta(seconds=8)
 
 RATE_LIMIT_PAUSE_MAX: Final = timedelta(minutes=5)
 """A venue that asks for a longer pause than this gets this one: the next attempt then meets its limit again."""
+
+TURN_PATIENCE: Final = timedelta(minutes=25)
+"""How long an order may wait for its turn at the venue before it is given up: as long as the five longest pauses that
+a venue can ask for. Nothing was sent, and the market has moved on."""
 
 DOUBT_PAUSE_FIRST: Final = timedelta(milliseconds=1200)
 DOUBT_PAUSE_MAX: Final = timedelta(seconds=30)

@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
         RejectCall,
         ResolveCall,
         RiskCall,
+        SubmitCall,
     )
     from activities.ledger_activities import LedgerActivities
     from activities.resolve_activities import ResolveActivities
@@ -44,6 +45,7 @@ async def validate(request: OrderRequest) -> Validated:
         schedule_to_close_timeout=policies.VALIDATE_PATIENCE,
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
         retry_policy=policies.UNTIL_RULES_ARE_READ,
+        priority=policies.READS_LAST,
         summary=step_summary(request.ticket),
     )
 
@@ -103,7 +105,7 @@ async def submit(order: Order) -> Order:
     """Send the next attempt, once. A regular activity that is never abandoned half-way."""
     return await workflow.execute_activity_method(
         VenueActivities.submit,
-        OrderCall(account=order.account, order_id=order.order_id),
+        SubmitCall(account=order.account, order_id=order.order_id, strategy=order.ticket.strategy),
         task_queue=venue_queue(order.account),
         start_to_close_timeout=policies.VENUE_TIMEOUT,
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
@@ -135,6 +137,7 @@ async def cancel(order: Order, *, reason: Reason | None) -> Order:
         start_to_close_timeout=policies.VENUE_TIMEOUT,
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
         retry_policy=policies.UNTIL_DONE,
+        priority=policies.CANCELS_FIRST,
         summary=step_summary(order.ticket, note=reason.code if reason else "to replace it"),
     )
 

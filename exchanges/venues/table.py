@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from exchanges.rate_limits import OrderLimit
 from exchanges.venue_words import Speaker, no_words
 
 CLOCK_ALLOWANCE_S: Final = 1
@@ -149,6 +150,10 @@ class VenueRules:
     bad_clock: frozenset[str] = frozenset()
     weight_header: str | None = None
     """Response header (lower case) that tells the weight used in the running minute."""
+    weight_unit: int = 1000
+    """What one of the venue's counts is in thousandths of ccxt's weight."""
+    order_limits: tuple[OrderLimit, ...] = ()
+    """Orders that the venue takes per window."""
 
     @property
     def shapes(self) -> frozenset[str]:

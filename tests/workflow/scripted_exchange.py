@@ -1,6 +1,7 @@
 """A venue whose every answer is told by the test: for what a real one does once in a million orders."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from decimal import Decimal
 
@@ -75,6 +76,10 @@ class ScriptedExchange:
     async def instruments(self) -> Mapping[str, Instrument]:
         self._check()
         return {"BTC/USDT": self.instrument}
+
+    def turn(self, strategy: str | None) -> AbstractAsyncContextManager[None]:
+        """It is always this order's turn."""
+        return nullcontext()
 
     async def submit(self, submission: Submission, *, last_look: LastLook) -> SubmitOutcome:
         if not await last_look():

@@ -1,6 +1,7 @@
 """The way from a worker to the venue: requests get lost, arrive late, are answered with nothing or with rubbish."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,10 @@ class WorkerExchange:
         self.rng = worker.world.rng
 
     # One order, once.
+
+    def turn(self, strategy: str | None) -> AbstractAsyncContextManager[None]:
+        """It is always this order's turn."""
+        return nullcontext()
 
     async def submit(self, submission: Submission, *, last_look: LastLook) -> SubmitOutcome:
         worker, world, client_id = self.worker, self.world, submission.client_order_id

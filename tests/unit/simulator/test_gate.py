@@ -106,3 +106,21 @@ def test_orders_are_counted_by_ten_seconds_and_by_day() -> None:
     assert guarded.order_headers() == {"X-MBX-ORDER-COUNT-10S": "3", "X-MBX-ORDER-COUNT-1D": "3"}
     guarded.clock_ms.now_ms += 10_000  # type: ignore[attr-defined]  # the clock of this test
     assert guarded.order_headers() == {"X-MBX-ORDER-COUNT-10S": "0", "X-MBX-ORDER-COUNT-1D": "3"}
+
+
+def test_orders_beyond_the_interval_are_429_and_then_418_and_taken_again_in_the_next() -> None:
+    guarded = gate()
+    guarded.order_limits = {10_000: 3}
+    for _ in range(3):
+        guarded.check_order_limits()
+        guarded.count_order()
+    statuses = []
+    for _ in range(12):
+        with pytest.raises(Refusal) as refused:
+            guarded.check_order_limits()
+        assert refused.value.code == -1015
+        assert 1 <= int(refused.value.headers["Retry-After"]) <= 10
+        statuses.append(refused.value.status)
+    assert statuses == [429] * 10 + [418] * 2
+    guarded.clock_ms.now_ms += 10_000  # type: ignore[attr-defined]  # the clock of this test
+    guarded.check_order_limits()
