@@ -157,7 +157,7 @@ class VenueClient:
         call, read = identity_call(self.api, keys)
         if call is None:
             return None
-        answer = await self._tried(call, priority=Priority.CANCEL)
+        answer = await self._tried(call, priority=Priority.SUBMIT)
         if answer.error is not None:
             raise self.failed(answer) from answer.error
         return read(answer.value)
