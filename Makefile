@@ -32,7 +32,7 @@ check: $(READY)  ## Format, lint, types and import contracts
 	$(BIN)/lint-imports --no-cache
 
 test: check  ## Everything that CI runs
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 campaign: $(READY)  ## Run the whole campaign (about 50 minutes) and write its report to docs/campaign
 	$(BIN)/python -m tests.campaign all

@@ -9,7 +9,7 @@ import pytest
 from tests.campaign import mutants
 from tests.campaign.variants import Variant
 
-pytestmark = [pytest.mark.xdist_group("campaign-mutants"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 SEED = int(os.environ.get("VOLEX_CAMPAIGN_SEED") or secrets.randbelow(10**9))
 VARIANTS_MIN = 24

@@ -10,7 +10,7 @@ import pytest
 from tests.campaign.simulation import campaign
 from tests.campaign.simulation.exchange import CANCEL_FAULTS, READ_FAULTS, SUBMIT_FAULTS
 
-pytestmark = [pytest.mark.xdist_group("campaign-simulation"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 SLICE_S = 60.0
 SEED = int(os.environ.get("VOLEX_CAMPAIGN_SEED") or secrets.randbelow(10**9))

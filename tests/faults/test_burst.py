@@ -10,7 +10,7 @@ import pytest
 from bench.burst import Plan, run_burst
 from tests.faults.floor import figures
 
-pytestmark = [pytest.mark.xdist_group("burst"), pytest.mark.timeout(150)]
+pytestmark = pytest.mark.timeout(150)
 
 
 async def test_burst_stays_within_what_the_venue_allows_and_cancels_do_not_wait(tmp_path: Path) -> None:

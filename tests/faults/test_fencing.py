@@ -18,7 +18,7 @@ from domain.identifiers import derive_order_id
 from tests.faults import audit
 from tests.faults.floor import Floor, figures, open_floor
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 MOMENTS = ("before the journal", "before the last look", "before the send")
 HOLDS = """
 CREATE TABLE held (order_id text, moment text, lock bigint);

@@ -12,7 +12,7 @@ import pytest_asyncio
 from api.numbers import write_json
 from tests.faults.floor import Floor, open_floor
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 D = Decimal
 BODIES: dict[str, dict[str, Any]] = {
     "market": {"symbol": "BTC/USDT", "side": "buy", "order_type": "market", "amount": D("0.001")},

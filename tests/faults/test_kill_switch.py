@@ -17,7 +17,7 @@ from domain.identifiers import derive_order_id
 from tests.faults.floor import Floor, figures, open_floor
 from tests.faults.test_fencing import HELD, HOLDS
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 ORDERS_PER_S = 50
 AT_ONCE_MAX = 200
 AT_REST_BEFORE = 60

@@ -11,7 +11,7 @@ from domain.identifiers import derive_order_id
 from tests.faults import audit
 from tests.faults.floor import FENCE_S, Floor, figures
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 LIMIT: dict[str, Any] = {"order_type": "limit", "price": Decimal("61200"), "amount": Decimal("0.2")}
 POST, DELETE = {"method": "POST", "path": "/order"}, {"method": "DELETE", "path": "/order"}
 IN_FLIGHT: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {

@@ -12,7 +12,7 @@ from starter.client import ExecutionClient
 from starter.failures import EngineUnavailable
 from tests.faults.floor import Floor, open_floor
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 PARTS = [("temporal",), ("postgres",), ("simulator",), ("temporal", "postgres", "worker", "api")]
 
 

@@ -9,7 +9,7 @@ import pytest
 from bench.two_venues import outage, trade, two_venues, until_final
 from tests.faults.floor import figures
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 OUTAGE_S = 8
 PAUSE_S = 0.25
 

@@ -15,7 +15,7 @@ from simulator.running import API_KEY, SECRET_KEY
 from tests.faults.floor import Floor, figures, open_floor
 from tests.vault_server import VaultServer
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 KEYS = [(API_KEY, SECRET_KEY), *((f"rotated-key-{n}-41c7", f"rotated-secret-{n}-9d02") for n in range(1, 5))]
 
 

@@ -14,7 +14,7 @@ import pytest
 from domain.identifiers import derive_order_id
 from tests.faults.floor import Floor, figures
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 LIMIT: dict[str, Any] = {"order_type": "limit", "price": Decimal("61200"), "amount": Decimal("0.2")}
 POST, DELETE, LOOK = ({"method": method, "path": "/order"} for method in ("POST", "DELETE", "GET"))
 Fault = dict[str, Any]

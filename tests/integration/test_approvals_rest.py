@@ -21,7 +21,7 @@ from simulator.running import API_KEY, SECRET_KEY
 from starter.connection import connect_temporal
 from tests.faults.floor import RICH, Floor, live_account, open_stack
 
-pytestmark = [pytest.mark.xdist_group("approvals"), pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 LIMITS = """[risk]
 approval_above_notional = "5000"
 [risk.strategies.quick]

@@ -20,7 +20,7 @@ from starter.failures import EngineUnavailable
 from tests.faults.floor import Floor, open_floor
 from tests.integration.test_reconciler import LIMIT, fill, order_of_a_stranger
 
-pytestmark = [pytest.mark.xdist_group("lost-stores"), pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 COMMAND_TIMEOUT_S = 90
 
 

@@ -16,7 +16,6 @@ import pytest_asyncio
 
 from embedded.stack import EmbeddedStack, StackOptions
 
-pytestmark = pytest.mark.xdist_group("cli")
 COMMAND_TIMEOUT_S = 60
 RESTING = ("order", "place", "BUY", "0.001", "BTC/USDT", "--limit", "50000")
 

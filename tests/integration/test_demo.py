@@ -10,7 +10,6 @@ import pytest
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.xdist_group("demo")
 def test_the_demo_ends_as_told_and_leaves_nothing_running(tmp_path: Path) -> None:
     tmp_path.chmod(0o711)
     outcome = subprocess.run(

@@ -22,8 +22,6 @@ from embedded.child import free_port
 from embedded.stack import EmbeddedStack, StackOptions
 from tests.risk_agent_server import SECRET, AgentServer, saying
 
-pytestmark = pytest.mark.xdist_group("denials")
-
 CONFIG: Final = """
 dry_run_mode = false
 [paper.balances]

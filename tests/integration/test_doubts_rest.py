@@ -20,7 +20,6 @@ from embedded.child import free_port
 from embedded.stack import EmbeddedStack, StackOptions
 from simulator.running import API_KEY, SECRET_KEY
 
-pytestmark = pytest.mark.xdist_group("doubts")
 CONFIG = """
 dry_run_mode = false
 [accounts.binanceus]

@@ -19,7 +19,7 @@ from tests.faults.floor import Floor, open_floor
 from tests.integration.test_reconciler import LIMIT
 from workflows.messages import EngageKill
 
-pytestmark = [pytest.mark.xdist_group("kill"), pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 COMMAND_TIMEOUT_S = 90
 WITHIN_S = 30
 ACCOUNT_SCOPE = "account:binanceus"

@@ -20,7 +20,7 @@ import pytest_asyncio
 from domain.records import COLUMNS, RecordKind
 from embedded.stack import EmbeddedStack, StackOptions
 
-pytestmark = [pytest.mark.xdist_group("records"), pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 COMMAND_TIMEOUT_S = 60
 YEAR = datetime.now(UTC).year
 

@@ -24,7 +24,6 @@ from settings import Settings
 from starter.client import ExecutionClient
 from workflows.messages import OrderView
 
-pytestmark = pytest.mark.xdist_group("rest")
 READ_P99_MS = 200
 """The budget is 50 ms on a quiet machine; the suite shares two cores with others."""
 _keys = count(1)

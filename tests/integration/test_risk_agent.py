@@ -34,7 +34,6 @@ from tests.factories import NOW, make_request, make_terms, make_validated
 from tests.integration.storage.conftest import ACCOUNT, BEFORE, balance
 from tests.risk_agent_server import SECRET, AgentServer, saying, signed
 
-pytestmark = pytest.mark.xdist_group("risk_agent")
 TIMEOUT_MS = 400
 
 

@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from embedded.stack import EmbeddedStack, StackOptions
 
-pytestmark = [pytest.mark.xdist_group("risk"), pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 COMMAND_TIMEOUT_S = 60
 ORDER = {"symbol": "BTC/USDT", "side": "buy", "order_type": "limit", "amount": 0.001, "price": 50000}
 

@@ -11,7 +11,7 @@ from tests.campaign.limits import rest
 from tests.campaign.limits.run import Plan, run
 from tests.campaign.variants_of_limits import TICKETS, UNITS, VARIANTS, LimitVariant
 
-pytestmark = [pytest.mark.xdist_group("campaign-limits"), pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 
 
 @pytest.fixture

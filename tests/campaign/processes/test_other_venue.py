@@ -13,7 +13,7 @@ import pytest
 
 from tests.campaign.processes.other_run import run
 
-pytestmark = [pytest.mark.xdist_group("campaign-processes"), pytest.mark.timeout(580)]
+pytestmark = pytest.mark.timeout(580)
 
 
 async def test_another_venue_gets_one_order_per_ticket_while_the_only_worker_is_killed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.campaign.processes.run import Plan, run
 
-pytestmark = [pytest.mark.xdist_group("campaign-processes"), pytest.mark.timeout(280)]
+pytestmark = pytest.mark.timeout(280)
 
 
 async def test_orders_keep_every_promise_while_everything_is_killed(tmp_path: Path) -> None:
