@@ -149,7 +149,7 @@ async def grow(engine: AsyncEngine, *, ended: int, still_open: int) -> None:
     await in_transaction(engine, copy)
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
-        for statement in ("SET statement_timeout = 0", "VACUUM ANALYZE"):
+        for statement in ("SET statement_timeout = 0", "VACUUM ANALYZE", "CHECKPOINT"):
             await connection.execute(text(statement))
     await engine.dispose()  # and with its connections go the plans that were made on the empty ledger
 
