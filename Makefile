@@ -34,7 +34,7 @@ check: $(READY)  ## Format, lint, types and import contracts
 test: check  ## Everything that CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
-campaign: $(READY)  ## Run the whole campaign (about 50 minutes) and write its report to docs/campaign
+campaign: $(READY)  ## Run the whole campaign (about 40 minutes) and write its report to docs/campaign
 	$(BIN)/python -m tests.campaign all
 
 bench: $(READY)  ## Measure the budgets, product and floor side by side
