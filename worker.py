@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -35,7 +35,7 @@ from domain.identifiers import ORDERS_QUEUE, order_id_from_bytes, venue_queue
 from domain.ports import Exchange
 from domain.risk_agent import RiskAgent
 from domain.trips import TripTerms
-from exchanges.opening import Fleet
+from exchanges.opening import Fleet, system_clock
 from observability.logs import set_up_logs
 from observability.metrics import serve
 from risk_agent import HttpRiskAgent
@@ -70,11 +70,6 @@ BEAT_INTERVAL = timedelta(seconds=1)
 log = logging.getLogger("volex.worker")
 
 
-def clock() -> datetime:
-    """Return the time, UTC."""
-    return datetime.now(UTC)
-
-
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve orders until `stop` is set, then let running venue calls finish."""
     identity = f"worker@{socket.gethostname()}#{settings.worker.number}"
@@ -83,12 +78,14 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
         await once_there(stop, lambda: kill_switch.follow_settings(engine, engaged=settings.risk.kill_switch))
-        await once_there(stop, lambda: follow_limits(engine, settings.risk.limit_set(), identity=identity, now=clock()))
+        await once_there(
+            stop, lambda: follow_limits(engine, settings.risk.limit_set(), identity=identity, now=system_clock())
+        )
         fleet = Fleet(identity, SqlRateLedger(engine), settings.rate_limit_per_minute)
         exchanges = await open_exchanges(settings, served, engine, fleet, stack, stop)
         client = await once_there(stop, lambda: connect_with(settings, identity=identity, sandboxed=False))
         since = await once_there(stop, SqlReconciliationStore(engine).ledger_time)
-        venue = VenueActivities(SqlOrderStore(engine), exchanges=exchanges, identity=identity, clock=clock)
+        venue = VenueActivities(SqlOrderStore(engine), exchanges=exchanges, identity=identity, clock=system_clock)
         kill = _kill_activities(client, settings, engine, venue)
         agent = _risk_agent(settings)
         if agent is not None:
@@ -137,7 +134,7 @@ def _kill_activities(client: Client, settings: Settings, engine: AsyncEngine, ve
         placer=TemporalOrderPlacer(client),
         modes={account: terms.mode for account, terms in settings.terms().items()},
         new_id=lambda: order_id_from_bytes(secrets.token_bytes(8)),
-        clock=clock,
+        clock=system_clock,
     )
 
 
@@ -148,9 +145,9 @@ def _trip_watch(settings: Settings, engine: AsyncEngine, exchanges: Mapping[str,
         exchanges=exchanges,
         open_cases=SqlSweepStore(engine).open_codes,
         working=SqlOrderStore(engine).working_orders,
-        losses=lambda account, terms: loss_trips(engine, account, modes[account], terms, now=clock()),
+        losses=lambda account, terms: loss_trips(engine, account, modes[account], terms, now=system_clock()),
         trip=lambda tripped: kill_switch.trip(engine, tripped),
-        clock=clock,
+        clock=system_clock,
     )
 
 
@@ -168,8 +165,8 @@ def _orders_worker(
     terms = {
         account: entry.model_copy(update={"reconciled_since": since}) for account, entry in settings.terms().items()
     }
-    ledger = LedgerActivities(SqlOrderStore(engine), terms=terms, clock=clock, agent=agent)
-    held = ApprovalActivities(SqlApprovalStore(engine), terms=terms, clock=clock, agent=agent)
+    ledger = LedgerActivities(SqlOrderStore(engine), terms=terms, clock=system_clock, agent=agent)
+    held = ApprovalActivities(SqlApprovalStore(engine), terms=terms, clock=system_clock, agent=agent)
     return Worker(
         client,
         task_queue=ORDERS_QUEUE,
@@ -208,10 +205,10 @@ def _venue_steps(
 ) -> list[Callable[..., Any]]:
     """The steps that touch the venue."""
     store, notifier = SqlOrderStore(engine), TemporalNotifier(client)
-    resolving = ResolveActivities(store, exchanges=exchanges, clock=clock)
+    resolving = ResolveActivities(store, exchanges=exchanges, clock=system_clock)
     own, carried = settings.worker, TemporalOrderWorkflows(client)
     pace = FeedPace(open_interval_s=own.feed_open_interval_ms / 1000, idle_interval_s=own.feed_idle_interval_ms / 1000)
-    repair = LedgerRepair(SqlLedgerRepairStore(engine), workflows=carried, clock=clock)
+    repair = LedgerRepair(SqlLedgerRepairStore(engine), workflows=carried, clock=system_clock)
     modes = {account: terms.mode for account, terms in settings.terms().items()}
     valuing = Valuing(SqlAccountingStore(engine), exchanges=exchanges, modes=modes, interval_s=pace.idle_interval_s)
     feed = FeedActivities(
@@ -219,7 +216,7 @@ def _venue_steps(
         exchanges=exchanges,
         notifier=notifier,
         pace=pace,
-        clock=clock,
+        clock=system_clock,
         repair=repair,
         valuing=valuing,
         triggers=SqlTriggerStore(engine),
@@ -228,9 +225,9 @@ def _venue_steps(
         SqlReconciliationStore(engine),
         exchanges=exchanges,
         workflows=carried,
-        follower=lambda account: Follower(store, exchanges[account], notifier, pace, account, clock),
+        follower=lambda account: Follower(store, exchanges[account], notifier, pace, account, system_clock),
         interval_s=settings.worker.reconcile_interval_s,
-        clock=clock,
+        clock=system_clock,
     )
     return [
         venue.validate,

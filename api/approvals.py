@@ -12,9 +12,9 @@ from api.schemas import Number, OrderJson, order_json, parse_body
 from domain.approvals import Approval, ApprovalEnding, Fingerprint
 from domain.decisions import Because
 from domain.errors import FourEyes, NotHeld, OrderClosed, RequestError, TicketDiffers
-from domain.lifecycle import OrderStatus
 from domain.order import Label, Order, OrderSide, OrderType, TradingMode
 from workflows.messages import ApprovalAnswer
+from workflows.order_display import is_undecided
 
 router = APIRouter(tags=["approvals"])
 
@@ -22,7 +22,6 @@ BY: Final = "rest"
 """Says by which way a word came; it approves nothing, for it is nobody's name."""
 APPROVAL_ID_MAX: Final = 2**63 - 1
 _IS_OPEN: Final = {"open": True, "decided": False}
-_UNDECIDED: Final = (OrderStatus.INITIALIZED, OrderStatus.SUBMITTED, OrderStatus.HELD, OrderStatus.IN_DOUBT)
 
 
 class ApprovalJson(BaseModel):
@@ -180,7 +179,7 @@ async def _decided(answered: ApprovalAnswer, account: str, order_id: str, contex
     assert order is not None, "an order that was decided on is recorded"
     return answer(
         approved_json(order, answered),
-        status=202 if order.status in _UNDECIDED and not order.waits_for_trigger else 200,
+        status=202 if is_undecided(order) else 200,
     )
 
 

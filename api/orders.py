@@ -40,6 +40,7 @@ from domain.numbers import SCALE
 from domain.order import Order, OrderRequest, OrderTicket
 from starter.client import new_request
 from workflows.messages import OrderView
+from workflows.order_display import UNDECIDED, is_undecided
 
 router = APIRouter(tags=["orders"])
 
@@ -48,7 +49,6 @@ FINAL_WAIT_S: Final = 60.0
 REQUESTED_BY: Final = "rest"
 _KEY_PATTERN: Final = r"^[\x21-\x7e]{1,255}$"
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
-_UNDECIDED: Final = (OrderStatus.INITIALIZED, OrderStatus.SUBMITTED, OrderStatus.HELD, OrderStatus.IN_DOUBT)
 _REFUSED: Final = (OrderStatus.DENIED, OrderStatus.REJECTED)
 _FIELDS: Final = {
     "PRICE_MISSING": "price",
@@ -133,7 +133,7 @@ def _placed(order: Order) -> Response:
         return _refused(order, headers)
     return answer(
         order_json(order),
-        status=202 if order.status in _UNDECIDED and not order.waits_for_trigger else 201,
+        status=202 if is_undecided(order) else 201,
         headers=headers,
     )
 
@@ -303,12 +303,12 @@ async def resolve_order(request: Request, account: Account, order_id: str, conte
         return await _unchanged(error, account, order_id, context)
     order = answered.view.order or await _found(account, order_id, context)
     resolved = resolved_json(order, ending=answered.ending, told=answered.told)
-    return answer(resolved, status=202 if order.status in _UNDECIDED else 200)
+    return answer(resolved, status=202 if order.status in UNDECIDED else 200)
 
 
 def _is_settled(order: Order) -> bool:
     running = order.amend_quantity is not None or order.status is OrderStatus.PENDING_CANCEL
-    return order.is_final or not (running or order.status in _UNDECIDED)
+    return order.is_final or not (running or order.status in UNDECIDED)
 
 
 async def _changed(view: OrderView, account: str, context: Context, *, is_over: Callable[[Order], bool]) -> Response:

@@ -24,7 +24,6 @@ Fingerprint = Annotated[
     str | None, typer.Option(metavar="HEX", help="The ticket that is meant, from `volex approvals list --json`.")
 ]
 OneOrAll = Annotated[str | None, typer.Option("--account", "-a", help="Every configured account if left out.")]
-_UNDECIDED: Final = ("INITIALIZED", "SUBMITTED", "HELD", "IN_DOUBT")
 
 
 @app.command("list", epilog=EPILOG)
@@ -132,7 +131,9 @@ def _show(answered: "ApprovalAnswer", *, json: bool, meant: str = "approved") ->
         render.say(render.order_line(answered.view))
     if answered.decision != meant:
         return ExitCode.REFUSED
-    undecided = order is None or (order.status in _UNDECIDED and not order.waits_for_trigger)
+    from workflows.order_display import is_undecided
+
+    undecided = order is None or is_undecided(order)
     return ExitCode.UNDECIDED if undecided else ExitCode.DONE
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 app: Final = typer.Typer(help="Place, watch and change orders.", no_args_is_help=True, epilog=EPILOG)
 
 REQUESTED_BY: Final = "cli"
-_UNDECIDED: Final = ("INITIALIZED", "SUBMITTED", "HELD", "IN_DOUBT")
 _REFUSED: Final = ("DENIED", "REJECTED")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 Work = Callable[["ExecutionClient", str], Awaitable[ExitCode]]
@@ -352,7 +351,9 @@ def _show(view: "OrderView", *, json: bool) -> None:
 
 
 def _outcome(order: "Order | None") -> ExitCode:
-    if order is None or (order.status in _UNDECIDED and not order.waits_for_trigger):
+    from workflows.order_display import is_undecided
+
+    if order is None or is_undecided(order):
         return ExitCode.UNDECIDED
     return ExitCode.REFUSED if order.status in _REFUSED else ExitCode.DONE
 

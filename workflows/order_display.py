@@ -26,6 +26,15 @@ def next_in_doubt(order: Order) -> str | None:
     return f"the venue is asked again; a person decides: {resolve_command(order)}"
 
 
+UNDECIDED = (OrderStatus.INITIALIZED, OrderStatus.SUBMITTED, OrderStatus.HELD, OrderStatus.IN_DOUBT)
+"""The venue, or a person, has not said yet what becomes of the order."""
+
+
+def is_undecided(order: Order) -> bool:
+    """Tell whether a caller's answer is still to come; for a stop that we hold nobody waits so long."""
+    return order.status in UNDECIDED and not order.waits_for_trigger
+
+
 def waits_for_trigger(order: Order) -> str:
     """Say what a stop that we hold waits for: `held by us until the last price is 44000 or below`."""
     trigger = plain(order.trigger_price) if order.trigger_price is not None else "?"

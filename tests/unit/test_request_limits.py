@@ -58,8 +58,8 @@ async def test_too_many_requests_are_answered_with_a_problem_and_the_time_to_wai
         await httpx_ok(send)
 
     async def httpx_ok(send: object) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})  # type: ignore[operator]
-        await send({"type": "http.response.body", "body": b"{}"})  # type: ignore[operator]
+        await send({"type": "http.response.start", "status": 200, "headers": []})  # type: ignore[operator]  # of ASGI
+        await send({"type": "http.response.body", "body": b"{}"})  # type: ignore[operator]  # of ASGI
 
     settings = load_settings({"API_REQUESTS_PER_MINUTE": "2", "API_KEY": "k" * 20})
     app = Entrance(inner, settings=settings)  # type: ignore[arg-type]  # the smallest application

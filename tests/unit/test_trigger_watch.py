@@ -201,7 +201,7 @@ async def test_an_order_without_a_second_side_of_the_book_waits_on() -> None:
     async def one_sided(symbol: str) -> Ticker:
         return Ticker(symbol=symbol, bid=Decimal(99), ask=None, last=Decimal(99), ts_event=NOW)
 
-    scene.venue.fetch_ticker = one_sided  # type: ignore[method-assign]
+    scene.venue.fetch_ticker = one_sided  # type: ignore[method-assign]  # this test's venue
     assert await scene.look() == 0
 
 
@@ -215,7 +215,7 @@ async def test_a_market_in_which_nothing_trades_is_not_read_from_its_last_trade_
         asked.append(since)
         return await read(symbol, since=since)
 
-    scene.venue.fetch_public_trades = noted  # type: ignore[method-assign]
+    scene.venue.fetch_public_trades = noted  # type: ignore[method-assign]  # this test's venue
     for _ in range(10):
         scene.now += timedelta(hours=1)
         await scene.look()
