@@ -44,19 +44,16 @@ _VALUED = f"""
     SELECT * FROM own LEFT JOIN latest ON marked = symbol
 """
 _TWIN = """
-    SELECT NULL, 'twin', order_id, created_at, NULL ::numeric FROM (
-        SELECT number, order_id, created_at, document FROM orders
-        WHERE :window ::integer IS NOT NULL AND account = :account AND symbol = :symbol
-        ORDER BY number DESC LIMIT 500
-    ) AS latest
-    WHERE created_at > statement_timestamp() - make_interval(secs => :window) AND order_id <> :order_id
+    SELECT NULL, 'twin', order_id, created_at, NULL ::numeric FROM orders
+    WHERE :window ::integer IS NOT NULL AND account = :account AND symbol = :symbol AND order_id <> :order_id
+      AND coalesce((document->'ticket'->>'price')::numeric, 0) = coalesce(:price ::numeric, 0)
+      AND created_at > statement_timestamp() - make_interval(secs => :window)
       AND document->>'status' <> 'DENIED' AND document->'ticket'->>'side' = :side
       AND document->'ticket'->>'order_type' = :order_type
       AND (document->'ticket'->>'quantity')::numeric IS NOT DISTINCT FROM :quantity ::numeric
       AND (document->'ticket'->>'quote_amount')::numeric IS NOT DISTINCT FROM :quote_amount ::numeric
-      AND (document->'ticket'->>'price')::numeric IS NOT DISTINCT FROM :price ::numeric
       AND (document->'ticket'->>'trigger_price')::numeric IS NOT DISTINCT FROM :trigger_price ::numeric
-    ORDER BY number DESC LIMIT 1
+    ORDER BY created_at DESC LIMIT 1
 """
 _CROSSED = """
     SELECT NULL, 'crossed', order_id, NULL ::timestamptz, NULL ::numeric FROM orders

@@ -84,6 +84,13 @@ orders = Table(
     Index("orders_open", "account", "number", postgresql_where=text("is_open")),
     Index("orders_at_venue", "account", postgresql_where=text("is_at_venue")),
     Index("orders_by_symbol", "account", "symbol", "number"),
+    Index(
+        "orders_alike",
+        "account",
+        "symbol",
+        text("COALESCE(((document -> 'ticket'::text) ->> 'price'::text)::numeric, 0::numeric)"),
+        "created_at",
+    ),
     Index("orders_unfinished", "account", "number", postgresql_where=text("NOT (document->>'finalized')::boolean")),
     Index("orders_ended_short", "account", "updated_at", postgresql_where=text("status IN ('CANCELED', 'EXPIRED')")),
     Index(
