@@ -43,6 +43,7 @@ def open_engine(url: str, *, application_name: str, pool_size: int = POOL_SIZE) 
         pool_size=pool_size,
         max_overflow=pool_size // 2,
         pool_timeout=POOL_TIMEOUT_S,
+        pool_use_lifo=True,  # a connection that has just worked knows our statements' plans
         connect_args={
             "timeout": 5,
             "server_settings": {
