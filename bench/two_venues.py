@@ -220,19 +220,20 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
         async with two_venues(Path(folder)) as venues:
             pause_s, seconds = arguments.pause_s, arguments.seconds
             _, order_ids = await trade(venues, seconds=10, pause_s=pause_s)
-            phases = {}
-            for phase in ("before", "outage", "after"):
-                down = phase == "outage"
-                measured = (
-                    outage(venues, seconds=seconds, pause_s=pause_s, accepted=False)
-                    if down
-                    else trade(venues, seconds=seconds, pause_s=pause_s)
-                )
-                took, ids = await measured
-                phases[phase] = {"orders": len(took), **spread(took)}
-                order_ids += ids
-                if down:  # what is in doubt is settled before the next phase, which is to be like the first
-                    await until_final(venues, ids, within_s=240)
+            took: dict[str, list[float]] = {"before": [], "outage": [], "after": []}
+            for _ in range(arguments.rounds):
+                for phase, samples in took.items():
+                    down = phase == "outage"
+                    measured = (
+                        outage(venues, seconds=seconds, pause_s=pause_s, accepted=False)
+                        if down
+                        else trade(venues, seconds=seconds, pause_s=pause_s)
+                    )
+                    found, ids = await measured
+                    samples += found
+                    order_ids += ids
+                    if down:  # what is in doubt is settled before the next phase, which is to be like the first
+                        await until_final(venues, ids, within_s=240)
             ended = await until_final(venues, order_ids, within_s=240)
             made, asked_again = await venues.orders_at_kraken(), dict(venues.asked_again)
     lifecycles = [order["lifecycle"] for order in ended]
@@ -240,7 +241,8 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "seconds": seconds,
-        "binance_ms": phases,
+        "rounds": arguments.rounds,
+        "binance_ms": {phase: {"orders": len(samples), **spread(samples)} for phase, samples in took.items()},
         "answered_5xx": asked_again,
         "kraken": {
             "orders": len(ended),
@@ -255,9 +257,10 @@ def main() -> None:
     """Measure, print, and keep the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.two_venues", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="length of each phase, and of the outage")
+    parser.add_argument("--rounds", type=int, default=5, help="outages; a p99 of few orders is that of a few pauses")
     parser.add_argument("--pause-s", type=float, default=0.25, help="of a caller between two orders of Binance")
     figures = asyncio.run(run(parser.parse_args()))
-    print(f"{figures['machine']}, {figures['at']}, an outage of {figures['seconds']:.0f} s\n")
+    print(f"{figures['machine']}, {figures['at']}, {figures['rounds']} outages of {figures['seconds']:.0f} s\n")
     print("| Binance's market orders | orders | p50 ms | p99 ms | max ms |\n|---|---|---|---|---|")
     for phase, told in figures["binance_ms"].items():
         print(f"| {phase} | {told['orders']} | {told['p50']} | {told['p99']} | {told['max']} |")

@@ -103,7 +103,7 @@ async def test_denied_order_ends_with_code_3_and_its_numbers(data_dir):
 
 
 async def test_end_that_does_not_come_in_time_is_not_decided(data_dir):
-    waited = await volex(data_dir, *RESTING, "--wait", "final", "--timeout-s", "1", "--json")
+    waited = await volex(data_dir, *RESTING, "--wait", "final", "--timeout-s", "3", "--json")
     assert (waited.code, waited.told()["status"]) == (4, "open")
     assert (await volex(data_dir, "order", "cancel", waited.told()["id"])).code == 0
 

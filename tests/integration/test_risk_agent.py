@@ -35,6 +35,9 @@ from tests.integration.storage.conftest import ACCOUNT, BEFORE, balance
 from tests.risk_agent_server import SECRET, AgentServer, saying, signed
 
 TIMEOUT_MS = 400
+"""How long an agent is waited for that will not answer in time."""
+PATIENCE_MS = 5000
+"""How long one is waited for that will: a machine that is busy with other things is no silent agent."""
 
 
 async def late(request: web.Request, body: bytes) -> web.StreamResponse:
@@ -112,9 +115,14 @@ async def agent(served: AgentServer) -> AsyncIterator[AgentServer]:
     yield served
 
 
+def timeout_ms(agent: AgentServer) -> int:
+    """Return the time limit for the way in which the agent answers."""
+    return TIMEOUT_MS if agent.reply in (late, drips) else PATIENCE_MS
+
+
 async def ask(agent: AgentServer, *, secret: str = SECRET, shadow: bool = False, **limits: str) -> Finding:
     """Ask it about an order that our own limits let pass."""
-    asking = HttpRiskAgent(agent.url, SecretStr(secret), timeout_ms=TIMEOUT_MS, shadow=shadow)
+    asking = HttpRiskAgent(agent.url, SecretStr(secret), timeout_ms=timeout_ms(agent), shadow=shadow)
     try:
         return await asking.ask(question())
     finally:
@@ -143,7 +151,7 @@ async def test_word_of_the_agent_is_a_finding_with_its_reason(agent, word, answe
     assert (found.answer, found.code, found.limit) == (answer, code, "risk_agent")
     assert found.numbers["reference"] == "case 7"
     assert found.numbers["reason"].startswith("thin market  [31mxxx") and len(found.numbers["reason"]) == 200
-    assert int(found.numbers["took_ms"]) < TIMEOUT_MS
+    assert int(found.numbers["took_ms"]) < PATIENCE_MS
 
 
 async def test_question_has_the_order_and_its_figures_and_its_id_as_the_key(agent):
@@ -178,7 +186,7 @@ async def test_what_is_no_answer_is_unavailable_within_the_time_limit(agent, rep
     agent.reply = reply
     began = time.monotonic()
     found = await ask(agent)
-    assert time.monotonic() - began < TIMEOUT_MS / 1000 + 1
+    assert time.monotonic() - began < timeout_ms(agent) / 1000 + 3
     assert (found.answer, found.code, found.numbers["cause"]) == (Answer.UNAVAILABLE, "RISK_AGENT_UNAVAILABLE", cause)
 
 
@@ -215,7 +223,8 @@ class Gate:
 
     async def check(self, request: OrderRequest, *, scopes: tuple[str, ...] = (), shadow: bool = False) -> Admission:
         """Run the step once."""
-        asking = HttpRiskAgent(self.agent.url, SecretStr(SECRET), timeout_ms=TIMEOUT_MS, scopes=scopes, shadow=shadow)
+        wait_ms = timeout_ms(self.agent)
+        asking = HttpRiskAgent(self.agent.url, SecretStr(SECRET), timeout_ms=wait_ms, scopes=scopes, shadow=shadow)
         terms = {ACCOUNT: make_terms(ACCOUNT)}
         step = LedgerActivities(self.store, terms=terms, clock=lambda: NOW, agent=asking).risk_check
         try:
