@@ -35,6 +35,8 @@ class Instrument(Frozen):
     max_notional: Notional | None = None
     maker_rate: Amount | None = None
     taker_rate: Amount | None = None
+    fee_in_quote: bool = False
+    """Whether the venue takes a buy's commission in quote units, on top of the price."""
     active: bool = True
     lacks: tuple[str, ...] = ()
     """Order types and conditions (`stop`, `post-only`, …) that the venue does not take for this symbol."""

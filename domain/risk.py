@@ -15,7 +15,7 @@ from domain.events import Reason
 from domain.exposure import Asked, Exposure, ScopeFigures, Validated
 from domain.identifiers import Account
 from domain.instrument import Instrument, NormalTicket, deny, notional_denial
-from domain.numbers import SCALE, Quantity, add, multiply, round_up_to_step
+from domain.numbers import SCALE, Amount, Quantity, add, multiply, round_up_to_step
 from domain.order import Frozen, OrderSide, OrderTicket, OrderType, TradingMode
 
 MARKET_BUY_BUFFER = Decimal("0.01")
@@ -47,6 +47,9 @@ class Reservation(Frozen):
 
     asset: str
     amount: Quantity
+    """With the commission, where the venue takes it in this asset."""
+    fee_rate: Amount = Decimal(0)
+    """That commission, per unit used."""
 
 
 class Finding(Frozen):
@@ -190,13 +193,15 @@ def worst_price(ticket: OrderTicket, normal: NormalTicket, reference_price: Deci
 
 
 def reservation_for(ticket: OrderTicket, instrument: Instrument, *, quantity: Decimal, price: Decimal) -> Reservation:
-    """Return what the order may use up: quote units for a buy, base units for a sell."""
+    """Return what the order may use up: quote units for a buy, with the commission taken in them; base for a sell."""
     if ticket.side is OrderSide.SELL:
         return Reservation(asset=instrument.base_asset, amount=quantity)
     notional = multiply(quantity, price)
     if ticket.order_type in (OrderType.MARKET, OrderType.STOP):
         notional = add(notional, multiply(notional, MARKET_BUY_BUFFER))
-    return Reservation(asset=instrument.quote_asset, amount=round_up_to_step(notional, step=SCALE))
+    fee_rate = (instrument.taker_rate if instrument.fee_in_quote else None) or Decimal(0)
+    amount = round_up_to_step(multiply(notional, 1 + fee_rate), step=SCALE)
+    return Reservation(asset=instrument.quote_asset, amount=amount, fee_rate=fee_rate)
 
 
 AGAIN = tuple(control for control in CONTROLS if not control.locks and not control.asks_person)

@@ -98,6 +98,8 @@ def _instrument(symbol: str, market: Mapping[str, Any], tick_sizes: bool, rules:
         max_notional=_limit(cost.get("max")),
         maker_rate=_rate(market.get("maker")),
         taker_rate=_rate(market.get("taker")),
+        # What a buyer gives is the quote; ccxt reckons with the quote where a venue says nothing.
+        fee_in_quote=market.get("feeSide", "quote") in ("quote", "give"),
         active=market.get("active") is not False,
         lacks=_lacks(market, rules),
     )

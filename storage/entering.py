@@ -12,16 +12,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.events import OrderEvent
-from domain.numbers import EXACT, SCALE, round_up_to_step
 from domain.order import Order
 from domain.risk import Reservation
 from storage import exposures, holdings, order_rows
 
 _STATEMENT = f"""
     WITH added AS ({{added}}), taken AS ({holdings.TAKE.format(given="FROM added")}), reserved AS (
-        INSERT INTO reservations (account, order_id, asset, amount, unit_amount, working, working_notional, counted,
-            unit_price)
-        SELECT :account, :order_id, :asset, :more, :unit_amount, :working, :working_notional, true, :unit_price
+        INSERT INTO reservations (account, order_id, asset, amount, unit_amount, fee_rate, working, working_notional,
+            counted, unit_price)
+        SELECT :account, :order_id, :asset, :more, :unit_amount, :fee_rate, :working, :working_notional,
+            true, :unit_price
         FROM taken
     ), facts AS ({order_rows.INSERT_FACTS.format(given="taken, ")}), counted AS (
         UPDATE risk_scopes SET admitted = admitted + 1 FROM taken WHERE scope = ANY(:rated ::text[])
@@ -79,7 +79,8 @@ async def enter(
         "order_id": order.order_id,
         "asset": reservation.asset,
         "more": reservation.amount,
-        "unit_amount": round_up_to_step(EXACT.divide(reservation.amount, order.quantity), step=SCALE),
+        "unit_amount": holdings.unit_amount(reservation, order),
+        "fee_rate": reservation.fee_rate,
         "working": work.quantity,
         "working_notional": work.notional,
         "unit_price": unit_price,

@@ -54,6 +54,7 @@ _LOCK_BALANCES = (
         *(column for column in balances.c if column.name not in ("difference", "differs_since")),
         reservations.c.amount.label("held"),
         reservations.c.unit_amount,
+        reservations.c.fee_rate,
     )
     .outerjoin(
         reservations,
@@ -106,7 +107,7 @@ async def reserve_more(connection: AsyncConnection, order: Order) -> Reservation
         reservations.c.account == order.account, reservations.c.order_id == order.order_id
     )
     row = (await connection.execute(query)).one()
-    more = subtract(_needed(order, row.unit_amount), row.amount)
+    more = subtract(_needed(order, row.unit_amount, row.fee_rate), row.amount)
     if more <= 0:
         return None
     taken = await connection.execute(_RESERVE_MORE, {**_key(order), "asset": row.asset, "more": more})
@@ -120,7 +121,7 @@ async def restore_reservation(connection: AsyncConnection, order: Order) -> None
     figures = {
         **_key(order),
         "asset": quote_asset if order.ticket.side is OrderSide.BUY else base_asset,
-        "more": _needed(order, unit_amount),
+        "more": _needed(order, unit_amount, ZERO),
         "unit_amount": unit_amount,
     }
     await connection.execute(_RESERVE_ANEW, figures)
@@ -158,6 +159,7 @@ class _Row:
     expected_at: datetime | None
     held: Decimal | None
     unit_amount: Decimal | None
+    fee_rate: Decimal | None
 
     def after(self, order: Order, fills: Sequence[Fill]) -> "_Row":
         """Return the balance after the fills, with the reservation that the order has now.
@@ -186,20 +188,27 @@ class _Row:
                 moved_at = max(fill.ts_event, moved_at or fill.ts_event)
         reserved, held = self.reserved, self.held
         if held is not None:
-            held = _needed(order, self.unit_amount or ZERO)
+            held = _needed(order, self.unit_amount or ZERO, self.fee_rate or ZERO)
             reserved = add(reserved, subtract(held, self.held or ZERO))
         moved = replace(self, free=free, used=used, total=total, moved_at=moved_at)
         return replace(moved, expected=expected, reserved=reserved, held=held)
 
 
-def _needed(order: Order, unit_amount: Decimal) -> Decimal:
+def unit_amount(reservation: Reservation, order: Order) -> Decimal:
+    """Return what one base unit of a new order uses up, without commission."""
+    return round_up_to_step(
+        EXACT.divide(reservation.amount, multiply(order.quantity, 1 + reservation.fee_rate)), step=SCALE
+    )
+
+
+def _needed(order: Order, unit_amount: Decimal, fee_rate: Decimal) -> Decimal:
     """Return what an order may still use up at worst: while it is being replaced, the worse of old and new."""
     if order.is_final:
         return ZERO
     figures = [(order.quantity, order.price)]
     if order.amend_quantity is not None:
         figures.append((order.amend_quantity, order.amend_price))
-    return max(_need_for(order, quantity, price or unit_amount) for quantity, price in figures)
+    return max(_need_for(order, quantity, multiply(price or unit_amount, 1 + fee_rate)) for quantity, price in figures)
 
 
 def _need_for(order: Order, quantity: Decimal, price: Decimal) -> Decimal:

@@ -182,6 +182,7 @@ reservations = Table(
     Column("asset", Text, nullable=False),
     amount("amount"),
     amount("unit_amount"),
+    amount("fee_rate", default="0"),
     amount("unit_price", nullable=True),
     amount("working", default="0"),
     amount("working_notional", default="0"),

@@ -96,8 +96,8 @@ def _released_in_doubt() -> Iterator[None]:
 def _never_released() -> Iterator[None]:
     needed = holdings._needed
 
-    def broken(order: Order, unit_amount: Decimal) -> Decimal:
-        return needed(order.model_copy(update={"status": OrderStatus.ACCEPTED}), unit_amount)
+    def broken(order: Order, unit_amount: Decimal, fee_rate: Decimal) -> Decimal:
+        return needed(order.model_copy(update={"status": OrderStatus.ACCEPTED}), unit_amount, fee_rate)
 
     with patch.object(holdings, "_needed", broken):
         yield

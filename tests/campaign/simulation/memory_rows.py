@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from domain.events import Fill, OrderEvent, Reason
 from domain.lifecycle import AT_VENUE
-from domain.numbers import EXACT, SCALE, round_up_to_step, subtract
+from domain.numbers import subtract
 from domain.order import Order
 from domain.position import Holding
 from domain.protocol import AttemptState
@@ -95,11 +95,12 @@ class BalanceRow:
 class ReservationRow:
     """What one order may use up at worst."""
 
-    __slots__ = ("amount", "asset", "unit_amount")
+    __slots__ = ("amount", "asset", "fee_rate", "unit_amount")
 
-    def __init__(self, asset: str, amount: Decimal, unit_amount: Decimal) -> None:
-        self.asset = asset
-        self.amount = amount
+    def __init__(self, reservation: Reservation, unit_amount: Decimal) -> None:
+        self.asset = reservation.asset
+        self.amount = reservation.amount
+        self.fee_rate = reservation.fee_rate
         self.unit_amount = unit_amount
 
 
@@ -215,14 +216,13 @@ class Account:
         """Take a new order's reservation, or nothing."""
         if not self._take(reservation.asset, reservation.amount):
             return False
-        unit_amount = round_up_to_step(EXACT.divide(reservation.amount, order.quantity), step=SCALE)
-        self.reservations[order.order_id] = ReservationRow(reservation.asset, reservation.amount, unit_amount)
+        self.reservations[order.order_id] = ReservationRow(reservation, holdings.unit_amount(reservation, order))
         return True
 
     def reserve_more(self, order: Order) -> Reservation | None:
         """Raise the reservation to what the order needs now; return what was missing."""
         row = self.reservations[order.order_id]
-        more = subtract(holdings._needed(order, row.unit_amount), row.amount)
+        more = subtract(holdings._needed(order, row.unit_amount, row.fee_rate), row.amount)
         if more <= 0:
             return None
         if not self._take(row.asset, more):
@@ -269,6 +269,7 @@ class Account:
             expected_at=row.expected_at,
             held=reservation.amount if mine else None,
             unit_amount=reservation.unit_amount if mine else None,
+            fee_rate=reservation.fee_rate if mine else None,
         ).after(order, fills)
         row.free, row.used, row.total = moved.free, moved.used, moved.total
         row.reserved, row.moved_at = moved.reserved, moved.moved_at

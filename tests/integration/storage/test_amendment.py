@@ -15,7 +15,7 @@ from domain.order import Order, OrderSide, OrderType
 from domain.reports import SubmitOutcome, SubmitVerdict, VenueOrderStatus
 from storage import kill_switch
 from storage.order_store import SqlOrderStore
-from tests.factories import NOW, make_fill, make_report, make_request, make_terms
+from tests.factories import NOW, make_fill, make_instrument, make_report, make_request, make_terms, make_validated
 from tests.integration.storage.conftest import ACCOUNT, Life, Rows
 
 
@@ -62,6 +62,25 @@ async def test_amendment_reserves_for_the_worse_of_old_and_new(life: Life, rows:
     assert (pending.status, pending.amend_quantity) == (OrderStatus.PENDING_CANCEL, Decimal("0.3"))
     assert await reserved(rows) == ("27", "27")
     assert await amend(life.store, order, "0.3", "90") == pending
+
+
+async def test_commission_in_quote_units_is_reserved_with_the_price_all_along(life: Life, rows: Rows) -> None:
+    await life.fund(USDT="10.1")
+    request = make_request()
+    taking = make_instrument(taker_rate=Decimal("0.01"), fee_in_quote=True)
+    told = make_validated(request, instrument=taking)
+    await life.store.admit(request, told, terms=make_terms(ACCOUNT), now=NOW)
+    assert await reserved(rows) == ("10.1", "10.1")
+    order = await life.resting()
+    fee = {"commission": Decimal("0.02"), "commission_asset": "USDT"}
+    trade = make_fill("1", last_qty=Decimal("0.02"), last_px=Decimal(100), **fee)
+    partly = make_report(cum_qty=Decimal("0.02"))
+    await life.store.record_report(ACCOUNT, order.order_id, partly, trades=[trade], now=NOW)
+    assert await reserved(rows) == ("8.08", "8.08")
+    with pytest.raises(NotAmendable, match="not enough USDT"):
+        await amend(life.store, order, "0.1", "101")
+    await amend(life.store, order, "0.1", "99")
+    assert await reserved(rows) == ("8.08", "8.08")
 
 
 async def test_smaller_amendment_keeps_the_old_reservation_until_the_old_attempt_is_gone(

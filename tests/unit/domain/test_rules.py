@@ -24,7 +24,7 @@ from domain.instrument import NormalTicket, normalize
 from domain.limits import Limits
 from domain.numbers import is_multiple
 from domain.order import OrderSide, OrderType, TimeInForce
-from domain.risk import Answer, check
+from domain.risk import Answer, check, reservation_for
 from tests.factories import NOW, make_instrument, make_request, make_ticket, make_validated
 
 FORM = re.compile(r"[a-f][0-9a-f]{15}")
@@ -123,6 +123,16 @@ def test_an_allowed_order_reserves_its_worst_case() -> None:
     assert decide(ticket={"side": OrderSide.SELL}).reservation.asset == "BTC"
     market = decide(ticket={"order_type": OrderType.MARKET, "price": None})
     assert market.reservation.amount == Decimal("10.1")
+
+
+@pytest.mark.parametrize(("side", "needed"), [(OrderSide.BUY, "10.04"), (OrderSide.SELL, "0.1")])
+def test_a_buy_reserves_the_commission_that_is_taken_in_what_it_pays(side: OrderSide, needed: str) -> None:
+    ticket = make_request(side=side).ticket
+    taking = make_instrument(taker_rate=Decimal("0.004"), fee_in_quote=True)
+    quantity, price = Decimal("0.1"), Decimal(100)
+    assert reservation_for(ticket, taking, quantity=quantity, price=price).amount == Decimal(needed)
+    elsewhere = taking.model_copy(update={"fee_in_quote": False})
+    assert reservation_for(ticket, elsewhere, quantity=quantity, price=price).fee_rate == 0
 
 
 def test_every_error_has_a_code_of_its_own_and_keeps_its_answer_on_retry() -> None:

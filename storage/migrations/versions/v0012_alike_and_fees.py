@@ -1,4 +1,4 @@
-"""An index that finds an order like another among the latest ones, however many orders came since."""
+"""An index that finds orders like another, however many came since; and the commission in what a buy reserves."""
 
 from alembic import op
 
@@ -14,5 +14,11 @@ def upgrade() -> None:
         """
         CREATE INDEX orders_alike ON orders
             (account, symbol, COALESCE((document->'ticket'->>'price')::numeric, 0), created_at)
+        """
+    )
+    op.execute(
+        """
+        ALTER TABLE reservations ADD COLUMN fee_rate NUMERIC(38, 18) DEFAULT 0 NOT NULL
+            CONSTRAINT fee_rate_in_bounds CHECK (fee_rate >= 0 AND fee_rate < 1e18)
         """
     )
