@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import storage.approval_tables
 import storage.kill_tables
 import storage.paper_tables
+import storage.performance_tables
 import storage.rate_tables  # noqa: F401 -- likewise
 from domain.errors import StoreUnavailable
 from embedded.child import free_port
