@@ -278,6 +278,28 @@ async def test_what_the_marks_said_is_kept_when_they_are_thinned(life: Life, eng
     assert (await measured(engine))[order_id] == before
 
 
+async def test_the_example_of_the_documentation(life: Life, engine: AsyncEngine) -> None:
+    await life.fund(USDT="1000000")
+    arrival = Arrival(bid=Decimal("99.9"), ask=Decimal("100.1"), told_at=NOW, source="quote")
+    trades = [
+        make_fill("1", venue_order_id="v0", last_qty=Decimal(1), last_px=Decimal("100.2"), commission=Decimal("0.001")),
+        make_fill(
+            "2", venue_order_id="v0", last_qty=Decimal("0.5"), last_px=Decimal("100.4"), commission=Decimal("0.05"),
+            commission_asset="USDT",
+        ),
+    ]  # fmt: skip
+    order_id = await live(life, Case(OrderSide.BUY, Decimal(2), arrival, trades, NOW, None), 0)
+    mark = Mark(symbol="BTC/USDT", bid=None, ask=None, last=Decimal(101), asked_at=NOW)
+    await SqlAccountingStore(engine).record_valuation(ACCOUNT, MODE, [mark], now=NOW)
+    await Measuring(engine, (ACCOUNT,)).round(now=LATER)
+    found = (await measured(engine))[order_id]
+    assert (found.arrival_price, found.notional, found.fill_ratio) == (100, Decimal("150.4"), Decimal("0.75"))
+    assert (found.execution_cost, found.opportunity_cost) == (Decimal("0.4"), Decimal("0.5"))
+    assert (found.fees_value, found.shortfall) == (Decimal("0.1502"), Decimal("1.0502"))
+    assert found.slippage_bps is not None and round(found.slippage_bps, 2) == Decimal("26.67")
+    assert found.shortfall_bps == Decimal("52.51")
+
+
 async def test_a_stop_is_measured_from_its_trigger(life: Life, engine: AsyncEngine) -> None:
     await life.fund(USDT="1000000")
     ticket: dict[str, Any] = {"order_type": OrderType.STOP, "price": None, "trigger_price": Decimal(110)}
