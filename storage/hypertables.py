@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import text
@@ -142,18 +143,16 @@ async def thin(engine: AsyncEngine, terms: SeriesTerms, *, now: datetime) -> Map
     """
     gone: dict[str, int] = {}
     for table, kept in terms.kept().items():
-        oldest = now - kept
+        work = partial(_thin, table=table, oldest=now - kept)
         for _ in range(BATCHES_A_ROUND):
-            went, whole = await in_transaction(
-                engine, lambda connection, table=table, oldest=oldest: _thin(connection, table, oldest)
-            )
+            went, whole = await in_transaction(engine, work)
             gone[table] = gone.get(table, 0) + went
             if whole:
                 break
     return {table: count for table, count in gone.items() if count}
 
 
-async def _thin(connection: AsyncConnection, table: str, oldest: datetime) -> tuple[int, bool]:
+async def _thin(connection: AsyncConnection, *, table: str, oldest: datetime) -> tuple[int, bool]:
     """Return how much went, and whether nothing is left to do."""
     if not (await connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK})).scalar():
         return 0, True

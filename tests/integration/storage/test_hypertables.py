@@ -117,7 +117,7 @@ def either(request: pytest.FixtureRequest) -> AsyncEngine:
 
 async def test_old_samples_go_and_the_rest_stays(either: AsyncEngine) -> None:
     engine, is_plain = either, (await look(either)).version is None
-    now = datetime.now(UTC)
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
     await keep_marks(engine, days=100, now=now)
     terms = SeriesTerms(marks_days=30)
     gone = await hypertables.thin(engine, terms, now=now)
