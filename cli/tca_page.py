@@ -8,7 +8,7 @@ from typing import Any, Final
 
 WIDTH: Final = 540
 ROW: Final = 26
-LABEL: Final = 130
+LABEL: Final = 160
 FIGURE: Final = 90
 HEIGHT: Final = 250
 BINS: Final = 24
@@ -24,13 +24,14 @@ _STAGES: Final = {
 _STYLE: Final = f"""
 :root {{ color-scheme: light; }}
 body {{ font: 14px/1.45 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: {INK}; background: #fff;
-  max-width: 1120px; margin: 24px auto; padding: 0 16px; }}
+  max-width: 1240px; margin: 24px auto; padding: 0 16px; }}
 h1 {{ font-size: 22px; margin: 0 0 4px; }} p {{ color: #56616b; margin: 4px 0 14px; }}
 table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: right; padding: 5px 8px; border-bottom: 1px solid #e4e9ed; white-space: nowrap; }}
 th {{ font-weight: 600; color: #56616b; }} th:first-child, td:first-child {{ text-align: left; }}
-.plots {{ display: flex; flex-wrap: wrap; gap: 20px; margin-top: 18px; }}
-figure {{ margin: 0; border: 1px solid #e4e9ed; border-radius: 6px; padding: 10px 12px; overflow-x: auto; }}
+.plots {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: 18px; margin-top: 18px; }}
+figure {{ margin: 0; border: 1px solid #e4e9ed; border-radius: 6px; padding: 10px 12px; }}
+svg {{ width: 100%; height: auto; display: block; }}
 figcaption {{ font-weight: 600; margin-bottom: 6px; }}
 """
 Rows = Sequence[Mapping[str, Any]]
@@ -47,7 +48,7 @@ def page(
         (f"Slippage of {len(slippages)} orders, bps", histogram(slippages)),
         ("Slippage of each order over time, bps", dots(_points(orders))),
         ("Latency by stage, ms: dark to the median, light to the 95th percentile", _latency(groups)),
-        ("Filled part of what was asked", bars((_name(row), row["fill_ratio"], "") for row in groups)),
+        ("Filled part of what was asked", bars(((_name(row), row["fill_ratio"], "") for row in groups), cost=QUIET)),
     ]
     figures = "".join(f"<figure><figcaption>{escape(name)}</figcaption>{svg}</figure>" for name, svg in plots if svg)
     head = "".join(f"<th>{escape(name)}</th>" for name, _ in columns)
@@ -60,15 +61,16 @@ def page(
     )
 
 
-def bars(rows: Iterable[tuple[str, Decimal | None, str]]) -> str:
+def bars(rows: Iterable[tuple[str, Decimal | None, str]], *, cost: str = COST) -> str:
     """Return bars from a line at zero: to the right what costs, to the left what gains."""
     known = [(label, value, shown) for label, value, shown in rows if value is not None]
     if not known:
         return ""
     low, high = min(0.0, *(float(v) for _, v, _ in known)), max(0.0, *(float(v) for _, v, _ in known))
     span = (high - low) or 1.0
-    room = WIDTH - LABEL - 2 * FIGURE
-    zero = LABEL + FIGURE + room * -low / span
+    left_room = FIGURE if low < 0 else 0
+    room = WIDTH - LABEL - FIGURE - left_room
+    zero = LABEL + left_room + room * -low / span
     height = ROW * len(known) + 8
     parts = [f'<line x1="{zero:.1f}" y1="0" x2="{zero:.1f}" y2="{height}" stroke="{QUIET}"/>']
     for number, (label, value, shown) in enumerate(known):
@@ -78,7 +80,7 @@ def bars(rows: Iterable[tuple[str, Decimal | None, str]]) -> str:
         parts += [
             _text(LABEL - 8, top + 15, label, "end"),
             f'<rect x="{left:.1f}" y="{top + 3}" width="{max(size, 1):.1f}" height="{ROW - 10}"'
-            f' fill="{COST if value > 0 else GAIN}"/>',
+            f' fill="{cost if value > 0 else GAIN}"/>',
             _text(side, top + 15, f"{rounded(value)}{shown}", anchor),
         ]
     return _svg(height, parts)
