@@ -41,6 +41,7 @@ from settings_sections import (
     PaperSettings,
     RiskAgentSettings,
     RiskSettings,
+    StorageSettings,
     VaultSettings,
     Words,
     WorkerSettings,
@@ -92,6 +93,7 @@ class Settings(VaultSettings, BaseSettings):
     risk: RiskSettings = Field(default_factory=RiskSettings, description="limits")
     paper: PaperSettings = Field(default_factory=PaperSettings, description="the dry run")
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="the worker")
+    storage: StorageSettings = Field(default_factory=StorageSettings, description="how long samples are kept")
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -315,6 +317,7 @@ SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "risk": RiskSettings,
     "paper": PaperSettings,
     "worker": WorkerSettings,
+    "storage": StorageSettings,
 }
 
 
@@ -334,6 +337,7 @@ __all__ = [
     "RiskAgentSettings",
     "RiskSettings",
     "Settings",
+    "StorageSettings",
     "VaultSettings",
     "WorkerSettings",
     "load_settings",

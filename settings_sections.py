@@ -11,6 +11,7 @@ from pydantic_settings import NoDecode
 from domain.limits import FIRM, Limits, LimitSet, ScopeKind, read_words, scope_name
 from domain.numbers import WrittenAmount
 from domain.order import TradingMode
+from domain.retention import Days, SeriesTerms
 
 SECRET_MIN_LENGTH: Final = 16
 SCOPE: Final = re.compile(r"firm|(key|symbol|strategy|account):[\x20-\x7e]{1,64}")
@@ -182,3 +183,23 @@ class WorkerSettings(Section):
     ready_file: Path | None = Field(
         default=None, description='where it writes {"pid": N} once it polls; the embedded stack waits for it'
     )
+
+
+class StorageSettings(Section):
+    """How long samples are kept: `[storage]`. What is left out is kept for ever, and so are orders and their facts."""
+
+    chunk_days: Days = Field(default=7, description="days in a chunk of a hypertable, where TimescaleDB is")
+    marks_days: Days | None = Field(default=90, description="days that prices of the market are kept")
+    equity_days: Days | None = Field(
+        default=None, description="days that the accounts' equity is kept; for ever if empty"
+    )
+    performance_days: Days | None = Field(
+        default=None, description="days that execution quality is kept; for ever if empty"
+    )
+    compress_after_days: Days | None = Field(
+        default=None, description="days after which chunks are compressed, in the editions of TimescaleDB that can"
+    )
+
+    def terms(self) -> SeriesTerms:
+        """Return them as the ledger takes them."""
+        return SeriesTerms(**self.model_dump())

@@ -57,7 +57,7 @@ from storage.order_store import SqlOrderStore
 from storage.rate_ledger import SqlRateLedger
 from storage.restoring import SqlLedgerRepairStore
 from storage.triggers import SqlTriggerStore
-from worker_accounts import Stopped, once_there, open_exchanges
+from worker_accounts import Stopped, once_there, open_exchanges, upkeep
 from workflows.account_feed import AccountFeedWorkflow
 from workflows.account_reconciler import AccountReconcilerWorkflow
 from workflows.kill_sweep import AccountSweepWorkflow
@@ -102,6 +102,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             keep_account_workflows(client, served),
             keep_sweeping(client, SqlSweepStore(engine), served, kill.cancel_now),
             keep_watching(_trip_watch(settings, engine, exchanges).round),
+            *upkeep(settings, engine, served),
         ):
             stack.callback(asyncio.create_task(endless).cancel)
         log.info("worker_ready", extra={"identity": identity, "accounts": list(served)})

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.service import RPCError
@@ -18,6 +18,9 @@ from exchanges.key_permissions import look_at_keys
 from exchanges.opening import Fleet, check_venue, open_exchange, system_clock
 from exchanges.paper_exchange import PaperExchange, PaperTerms
 from settings import Settings
+from starter.upkeep import keep_measuring, keep_thin
+from storage import hypertables
+from storage.measuring import Measuring
 from storage.paper_store import SqlPaperBook
 
 CREDENTIALS_RETRY_S = 2.0
@@ -116,3 +119,12 @@ async def _open(
                 market_data, SqlPaperBook(engine), account=account, clock=system_clock, terms=terms
             ),
         )
+
+
+def upkeep(settings: Settings, engine: AsyncEngine, served: tuple[str, ...]) -> Sequence[Coroutine[Any, Any, None]]:
+    """Return what a worker does beside its orders, each for ever: measure them, and let old samples go."""
+    measuring = Measuring(engine, served)
+    return (
+        keep_measuring(lambda: measuring.round(now=system_clock())),
+        keep_thin(lambda: hypertables.thin(engine, settings.storage.terms(), now=system_clock())),
+    )

@@ -8,7 +8,7 @@ from typing import Final
 
 from domain.controls import needs_of
 from domain.errors import VenueUnavailable
-from domain.events import Reason
+from domain.events import Arrival, Reason
 from domain.exposure import Validated
 from domain.instrument import deny, normalize
 from domain.limits import Limits
@@ -49,11 +49,16 @@ async def look_at_venue(
     normal = normalize(ticket, instrument, now=now, quote_price=quote_price)
     if isinstance(normal, Reason):
         return Validated(denial=normal, instrument=instrument)
-    reference_price = None
+    reference_price, seen = None, None
     if ticket.order_type is OrderType.MARKET:
-        reference_price = await _reference_price(exchange, ticket)
+        seen = await _seen_by(exchange, ticket.symbol)
+        reference_price = _reference_price(seen, ticket.side)
     market = await _market(exchange, ticket.symbol, limits)
-    validated = Validated(normal=normal, instrument=instrument, reference_price=reference_price, **market)
+    told = [word for word in (seen, market.get("ticker"), market.get("book")) if word is not None]
+    arrival = _arrival(told[0], now) if told else None
+    validated = Validated(
+        normal=normal, instrument=instrument, reference_price=reference_price, arrival=arrival, **market
+    )
     return await _placed(exchange, ticket, validated, now=now)
 
 
@@ -84,7 +89,8 @@ async def _placed(exchange: Exchange, ticket: OrderTicket, validated: Validated,
         text = f"the {ticket.trigger_by} price has met the trigger already"
         denial = deny("TRIGGER_PRICE_PASSED", text, trigger_price=ticket.trigger_price, market_price=price)
         return Validated(denial=denial, instrument=validated.instrument)
-    return validated.model_copy(update={"placement": placement, "watch_since": _watch_since(ticker, now)})
+    found = {"placement": placement, "watch_since": _watch_since(ticker, now), "arrival": _arrival(ticker, now)}
+    return validated.model_copy(update=found)
 
 
 def _watch_since(ticker: Ticker, now: datetime) -> datetime:
@@ -130,13 +136,26 @@ async def _price_for(exchange: Exchange, ticket: OrderTicket) -> Decimal:
     return divide_to_scale(ticket.quote_amount or Decimal(0), quantity)
 
 
-async def _reference_price(exchange: Exchange, ticket: OrderTicket) -> Decimal | None:
-    """Return what a market order would trade at: from the ticker, or from the book where there is no ticker."""
-    buying = ticket.side is OrderSide.BUY
+async def _seen_by(exchange: Exchange, symbol: str) -> Ticker | OrderBook:
+    """Return what a market order would meet: the ticker, or the book where there is no ticker."""
     try:
-        ticker = await exchange.fetch_ticker(ticket.symbol)
+        return await exchange.fetch_ticker(symbol)
     except VenueUnavailable:
-        book = await exchange.fetch_order_book(ticket.symbol, depth=5)
-        levels = book.asks if buying else book.bids
-        return levels[0].price if levels else None
-    return (ticker.ask if buying else ticker.bid) or ticker.last
+        return await exchange.fetch_order_book(symbol, depth=5)
+
+
+def _reference_price(seen: Ticker | OrderBook, side: OrderSide) -> Decimal | None:
+    """Return what a market order would trade at."""
+    buying = side is OrderSide.BUY
+    if isinstance(seen, Ticker):
+        return (seen.ask if buying else seen.bid) or seen.last
+    levels = seen.asks if buying else seen.bids
+    return levels[0].price if levels else None
+
+
+def _arrival(seen: Ticker | OrderBook, now: datetime) -> Arrival:
+    """Return the market as the order met it, of what was asked for the order anyway."""
+    if isinstance(seen, Ticker):
+        return Arrival(bid=seen.bid, ask=seen.ask, last=seen.last, told_at=now, source="quote")
+    bid, ask = (levels[0].price if levels else None for levels in (seen.bids, seen.asks))
+    return Arrival(bid=bid, ask=ask, told_at=now, source="quote")

@@ -10,7 +10,7 @@ from typing import Final
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 
-from api import account, approvals, cases, equity, health, kill, market, orders, problems, reports, risk
+from api import account, approvals, cases, equity, health, kill, market, orders, performance, problems, reports, risk
 from api.auth import Entrance
 from api.context import Context
 from api.venues import Venues
@@ -26,6 +26,7 @@ from storage.approvals import SqlApprovalStore
 from storage.database import open_engine
 from storage.kill_sweeps import SqlSwitches
 from storage.order_reader import SqlOrderReader
+from storage.performance import SqlPerformanceReader
 from storage.rate_ledger import SqlRateLedger
 from storage.reports import SqlRecordReader
 from storage.risk_reader import SqlRiskDesk
@@ -64,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
     )
     patch_fastapi(app)  # the pages at /docs, from our own disk: they show without a network
-    for part in (orders, approvals, market, account, equity, reports, cases, kill, risk, health):
+    for part in (orders, approvals, market, account, equity, reports, performance, cases, kill, risk, health):
         app.include_router(part.router)
     problems.register(app)
     app.add_middleware(Entrance, settings=settings)
@@ -96,6 +97,7 @@ async def _wired(settings: Settings) -> AsyncIterator[Context]:
             approvals=SqlApprovalStore(engine),
             accounting=SqlAccountingStore(engine),
             records=SqlRecordReader(engine),
+            performance=SqlPerformanceReader(engine),
             venues=venues,
             health=checks,
             switches=SqlSwitches(engine),

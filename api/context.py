@@ -11,6 +11,7 @@ from api.numbers import read_json, write_json
 from api.venues import Venues
 from domain.approvals import ApprovalReader
 from domain.kill import KillSwitch
+from domain.performance import PerformanceReader
 from domain.ports import OrderReader
 from domain.records import RecordReader
 from domain.risk_desk import RiskDesk
@@ -33,6 +34,7 @@ class Context:
     approvals: ApprovalReader
     accounting: AccountingReader
     records: RecordReader
+    performance: PerformanceReader
     venues: Venues
     health: HealthChecks
     switches: KillSwitch

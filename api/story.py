@@ -37,6 +37,7 @@ def event_json(recorded: RecordedEvent) -> dict[str, object]:
         "fill": _fill_json(event),
         "placement": event.placement,
         "crossing": _crossing_json(event),
+        "arrival": _arrival_json(event),
     }
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -55,6 +56,14 @@ def _crossing_json(event: OrderEvent) -> dict[str, object] | None:
         "ask": crossing.ask,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _arrival_json(event: OrderEvent) -> dict[str, object] | None:
+    arrival = event.arrival
+    if arrival is None:
+        return None
+    fields = {"bid": arrival.bid, "ask": arrival.ask, "last": arrival.last, "time": arrival.told_at}
+    return {**{name: value for name, value in fields.items() if value is not None}, "source": arrival.source}
 
 
 def _fill_json(event: OrderEvent) -> dict[str, object] | None:

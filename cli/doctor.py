@@ -15,11 +15,13 @@ from domain.errors import ConfigurationError, ExecutionError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection
     from temporalio.client import Client
 
     from cli.addresses import Addresses
     from domain.ports import Exchange
     from settings import Settings
+    from storage.hypertables import Timescale
 
 ASK_TIMEOUT_S: Final = 10.0
 CASES_COUNTED: Final = 500
@@ -164,16 +166,19 @@ async def _database(settings: "Settings") -> AsyncIterator[Finding]:
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
+    from storage import hypertables
     from storage.database import in_transaction, open_engine
     from storage.migrate import MIGRATIONS
 
     def version(connection: "Connection") -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
+    async def look(connection: "AsyncConnection") -> "tuple[str | None, Timescale]":
+        return await connection.run_sync(version), await hypertables.look(connection)
+
     engine = open_engine(settings.database_url.get_secret_value(), application_name="volex doctor", pool_size=1)
     try:
-        reading = in_transaction(engine, lambda connection: connection.run_sync(version))
-        found = await asyncio.wait_for(reading, ASK_TIMEOUT_S)
+        found, timescale = await asyncio.wait_for(in_transaction(engine, look), ASK_TIMEOUT_S)
     except (ExecutionError, TimeoutError) as error:
         advice = "Start it with `volex up`, or set DATABASE_URL."
         yield Finding("database", "failing", str(error) or "no answer in time", advice)
@@ -186,6 +191,22 @@ async def _database(settings: "Settings") -> AsyncIterator[Finding]:
         yield Finding("database", "failing", f"schema {found or 'without version'}, needed is {newest}", advice)
     else:
         yield Finding("database", "ok", f"schema {found}")
+        yield _series(timescale)
+
+
+def _series(seen: "Timescale") -> Finding:
+    """Tell where samples are kept: in hypertables, or in plain tables, which serve as well."""
+    from storage.hypertables import SERIES
+
+    if seen.version is None:
+        hint = f"; TimescaleDB {seen.available} could be made in it" if seen.available else ""
+        advice = "To use it: CREATE EXTENSION timescaledb, then `volex db upgrade`." if seen.available else ""
+        return Finding("samples", "ok", f"in plain tables{hint}", advice)
+    missing = sorted(set(SERIES) - set(seen.hypertables))
+    found = f"TimescaleDB {seen.version}, license {seen.license}"
+    if missing:
+        return Finding("samples", "warning", f"{found}: no hypertable: {', '.join(missing)}", "Run `volex db upgrade`.")
+    return Finding("samples", "ok", f"{found}: hypertables {', '.join(sorted(seen.hypertables))}")
 
 
 async def _cases(settings: "Settings") -> AsyncIterator[Finding]:

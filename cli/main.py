@@ -21,6 +21,7 @@ from cli import (
     report,
     risk,
     stack,
+    tca,
     vault,
 )
 from cli.exit_codes import EPILOG, code_of
@@ -40,6 +41,7 @@ doubts.register(orders.app)
 account.register(app)
 equity.register(app)
 report.register(app)
+tca.register(app)
 cases.register(app)
 approvals.register(app)
 kill.register(app)

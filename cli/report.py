@@ -80,7 +80,7 @@ def report(
         names: list[str] = [account] if account is not None else json_text.loads(rest.get("/exchanges"))
         parameters = {"year": str(year), "method": method.value} | ({"mode": mode.value} if mode is not None else {})
         counted = Counted(row for name in names for row in rows(rest, kind, name, parameters))
-        with _target(output, binary=form is Format.PARQUET) as file:
+        with target(output, binary=form is Format.PARQUET) as file:
             write(counted, columns_of(kind), file)
     typer.echo(f"{counted.rows} rows{f' in {render.printable(str(output))}' if output is not None else ''}", err=True)
 
@@ -189,7 +189,7 @@ def _writer(form: Format, output: Path | None) -> Callable[[Rows, Sequence[str],
 
 
 @contextlib.contextmanager
-def _target(output: Path | None, *, binary: bool) -> Iterator[IO[Any]]:
+def target(output: Path | None, *, binary: bool) -> Iterator[IO[Any]]:
     """Open what is written to. A file takes its place only when all of it is there."""
     if output is None:
         yield sys.stdout

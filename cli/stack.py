@@ -161,8 +161,37 @@ def upgrade() -> None:
     from settings import load_settings
     from storage.migrate import upgrade as upgrade_schema
 
-    asyncio.run(upgrade_schema(load_settings().database_url.get_secret_value()))
+    settings = load_settings()
+    seen = asyncio.run(upgrade_schema(settings.database_url.get_secret_value(), settings.storage.terms()))
     typer.echo("The database is up to date.")
+    if seen.hypertables:
+        typer.echo(f"TimescaleDB {seen.version} ({seen.license}): hypertables {', '.join(sorted(seen.hypertables))}.")
+
+
+@DATABASE_COMMANDS.command()
+def measure(since: Annotated[str, typer.Option(metavar="TIME", help="30m, 24h, 7d ago, or ISO 8601.")]) -> None:
+    """Measure anew how orders were executed that have changed since then; `volex tca` shows it. Safe to repeat.
+
+    Example: volex db measure --since 30d
+    """
+    from datetime import UTC, datetime
+
+    from cli.moments import moment
+    from settings import load_settings
+    from storage.database import open_engine
+    from storage.measuring import measure_anew
+
+    settings, now = load_settings(), datetime.now(UTC)
+    begin = moment(since, now)
+
+    async def work() -> int:
+        engine = open_engine(settings.database_url.get_secret_value(), application_name="volex db measure", pool_size=1)
+        try:
+            return await measure_anew(engine, tuple(settings.accounts), since=begin, now=now)
+        finally:
+            await engine.dispose()
+
+    typer.echo(f"{asyncio.run(work())} orders measured.")
 
 
 def register(app: typer.Typer) -> None:

@@ -1,5 +1,7 @@
 """Facts of ours: what we did, and what we believe after looking at the venue. Recorded once, never changed."""
 
+from typing import Literal
+
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from domain.lifecycle import OrderEventType
@@ -57,6 +59,18 @@ class Fill(_Fact):
         return (self.symbol, self.venue_order_id, self.trade_id)
 
 
+class Arrival(_Fact):
+    """The market as an order met it: what its execution is measured against. `None` where nobody gave a price."""
+
+    bid: Price | None = None
+    ask: Price | None = None
+    last: Price | None = None
+    told_at: AwareDatetime
+    """When we were told."""
+    source: Literal["quote", "mark"]
+    """`quote`: asked for this order, moments before; `mark`: the ledger's latest word, up to 150 s old."""
+
+
 class OrderEvent(_Fact):
     """One fact about one order. Which fields are set follows from `event_type`."""
 
@@ -76,3 +90,5 @@ class OrderEvent(_Fact):
     """From when on trades count for a stop that we hold, by the venue's time."""
     crossing: Crossing | None = None
     """What triggered it."""
+    arrival: Arrival | None = None
+    """The market when it was admitted; `None` when nothing fresh was known of it."""

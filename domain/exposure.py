@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from pydantic import AwareDatetime
 
-from domain.events import Reason
+from domain.events import Arrival, Reason
 from domain.instrument import Instrument, NormalTicket
 from domain.limits import Limits
 from domain.numbers import EXACT, Amount, Price, SignedAmount, add, multiply, subtract
@@ -28,6 +28,8 @@ class Validated(Frozen):
     ticker: Ticker | None = None
     book: OrderBook | None = None
     """Market data, where a limit needs it and the venue gave it."""
+    arrival: Arrival | None = None
+    """The market as it was told for this order; `None` when nothing of the check needed to ask."""
     placement: Placement | None = None
     """Where the order is worked."""
     watch_since: AwareDatetime | None = None

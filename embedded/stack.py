@@ -192,7 +192,9 @@ class EmbeddedStack:
             file=file,
         )
         if "postgres" in self._options.parts:
-            await importlib.import_module("storage.migrate").upgrade(self.postgres.url())
+            await importlib.import_module("storage.migrate").upgrade(
+                self.postgres.url(), self.configuration.settings.storage.terms()
+            )
             await importlib.import_module("storage.continuity").start_anew(self.postgres.url())
 
     async def _start_programs(self) -> None:

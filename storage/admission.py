@@ -1,6 +1,6 @@
 """The intent: one transaction for decision, reservation, order and first facts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain import risk
 from domain.errors import IdempotencyConflict
-from domain.events import OrderEvent, Reason
+from domain.events import Arrival, OrderEvent, Reason
 from domain.exposure import ScopeFigures
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.limits import LimitSet, scopes_of
@@ -29,7 +29,7 @@ from domain.risk import (
     check,
     worst_price,
 )
-from storage import continuity, entering, gate, holdings, limit_sets, order_rows
+from storage import continuity, entering, gate, holdings, limit_sets, order_rows, valuation
 from storage.kill_switch import reason_of
 from storage.tables import account_states, balances, orders
 
@@ -57,6 +57,7 @@ _LOOK = select(
     .where(balances.c.account == _ACCOUNT, balances.c.asset == bindparam("asset"))
     .scalar_subquery()
     .label("available"),
+    valuation.LATEST_OF_SYMBOL.label("mark"),
 ).select_from(_ONCE.outerjoin(account_states, account_states.c.account == _ACCOUNT))
 """All that the gate needs to know, in one round trip."""
 
@@ -68,6 +69,8 @@ class Asked:
     order: Order
     seen: gate.Figures
     decision: Decision
+    arrival: Arrival | None
+    """The market as the order met it: what was asked for it, else the ledger's latest mark."""
 
 
 async def ask(
@@ -80,14 +83,15 @@ async def ask(
     outside: tuple[Finding, ...] = (),
 ) -> Asked | Order:
     """Ask the gate. Nothing is recorded and nothing reserved. An order that is recorded is returned as it stands."""
-    recorded, exposure, limit_set = await look(connection, request, terms)
-    if recorded is not None:
-        return recorded
+    looked = await look(connection, request, terms, marks_since=None if validated.arrival else now)
+    if looked.recorded is not None:
+        return looked.recorded
+    exposure, limit_set = looked.exposure, looked.limits
     order = request.new_order(exchange=terms.exchange, mode=terms.mode)
     seen = await gate.figures(connection, order, limit_set, mode=terms.mode, validated=validated)
     exposure = seen.onto(exposure)
     decision = check(request.ticket, validated, exposure=exposure, now=seen.now or now, outside=outside)
-    return Asked(order=order, seen=seen, decision=decision)
+    return Asked(order=order, seen=seen, decision=decision, arrival=validated.arrival or looked.mark)
 
 
 async def foresee(
@@ -116,7 +120,7 @@ async def admit(
     order, decision = asked.order, asked.decision
     if decision.answer is Answer.UNAVAILABLE:
         return Admission(answer=decision.answer, order=order, reason=decision.reason)
-    event = _decided(decision, validated, request, now)
+    event = _decided(asked, validated, request, now)
     decided = order.apply(event)
     if decision.reservation is None:
         if not await order_rows.add(connection, decided):
@@ -131,7 +135,7 @@ async def admit(
             left = await holdings.available(connection, request.account, decision.reservation.asset)
             reason = balance_denial(decision.reservation, left)
             decision = Decision(answer=Answer.DENY, reason=reason, findings=decision.findings)
-            event = _decided(decision, validated, request, now)
+            event = _decided(replace(asked, decision=decision), validated, request, now)
             decided = order.apply(event)
             await order_rows.save(connection, decided, [event], evidence=evidence(decision))
     return Admission(answer=decision.answer, order=decided, reason=decision.reason)
@@ -179,7 +183,7 @@ async def deny(
     connection: AsyncConnection, request: OrderRequest, reason: Reason, *, terms: AccountTerms, now: datetime
 ) -> Order:
     """Record an order that is denied; one that is recorded already is returned as it stands."""
-    recorded, _, _ = await look(connection, request, terms)
+    recorded = (await look(connection, request, terms)).recorded
     if recorded is not None:
         return recorded
     event = OrderEvent(event_type=OrderEventType.DENIED, ts_event=now, reason=reason)
@@ -205,7 +209,8 @@ async def check_again(
     )
 
 
-def _decided(decision: Decision, validated: Validated, request: OrderRequest, now: datetime) -> OrderEvent:
+def _decided(asked: Asked, validated: Validated, request: OrderRequest, now: datetime) -> OrderEvent:
+    decision = asked.decision
     if decision.answer in (Answer.ALLOW, Answer.HOLD) and validated.normal is not None:
         allowed = decision.answer is Answer.ALLOW
         return OrderEvent(
@@ -216,6 +221,7 @@ def _decided(decision: Decision, validated: Validated, request: OrderRequest, no
             requested_by=request.requested_by,
             placement=validated.placement,
             watch_since=validated.watch_since,
+            arrival=asked.arrival if allowed else None,
         )
     return OrderEvent(
         event_type=OrderEventType.DENIED, ts_event=now, reason=decision.reason, requested_by=request.requested_by
@@ -228,14 +234,30 @@ def as_recorded(order: Order) -> Admission:
     return Admission(answer=answer, order=order, reason=order.reason if answer is not Answer.ALLOW else None)
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What the ledger knows before the gate is asked."""
+
+    recorded: Order | None
+    """The order, if it is on record."""
+    exposure: Exposure
+    limits: LimitSet
+    mark: Arrival | None
+    """The account's latest usable mark of the symbol, where it was asked for."""
+
+
 async def look(
-    connection: AsyncConnection, request: OrderRequest, terms: AccountTerms
-) -> tuple[Order | None, Exposure, LimitSet]:
-    """Return the order if it is on record, what the ledger knows of its account, and the limits that hold."""
+    connection: AsyncConnection, request: OrderRequest, terms: AccountTerms, *, marks_since: datetime | None = None
+) -> Looked:
+    """Return what the ledger knows of the order and its account, and the limits that hold.
+
+    With `marks_since`, the time of now, also the symbol's latest mark, in the same round trip.
+    """
     base_asset, quote_asset = request.ticket.symbol.split("/")
     asset = quote_asset if request.ticket.side is OrderSide.BUY else base_asset
     scopes = list(scopes_of(request))
     key = {"account": request.account, "order_id": request.order_id, "asset": asset, "scopes": scopes}
+    key |= valuation.key_of_latest(request.ticket.symbol, terms.mode, now=marks_since)
     row = (await connection.execute(_LOOK, key)).one()
     since = (row.served_since or terms.reconciled_since) if terms.reconciled_since is not None else None
     compared = since is None or (row.reconciled_at is not None and row.reconciled_at >= since)
@@ -248,7 +270,8 @@ async def look(
     )
     order = Order.model_validate_json(row.document) if row.document is not None else None
     recorded = same_ticket(order, request) if order is not None else None
-    return recorded, exposure, limit_sets.parsed(row.limits)
+    mark = Arrival.model_validate_json(row.mark) if row.mark is not None else None
+    return Looked(recorded, exposure, limit_sets.parsed(row.limits), mark)
 
 
 async def _outpaced_by(connection: AsyncConnection, request: OrderRequest) -> Order:

@@ -219,8 +219,7 @@ async def _pass_gate(
     held = await exposures.counted(connection, order)
     seen = gate.without(seen, order, working=held.quantity, notional=held.notional)
     await connection.execute(_GIVE_BACK, {"account": order.account, "order_id": order.order_id})
-    _, exposure, _ = await admission.look(connection, request, terms)
-    exposure = seen.onto(exposure)
+    exposure = seen.onto((await admission.look(connection, request, terms)).exposure)
     decision = check(order.ticket, validated, exposure=exposure, now=seen.now or now, held=True, outside=outside)
     if decision.reservation is not None:
         unit_price = admission.unit_price(fitted, validated)
@@ -249,6 +248,7 @@ async def _approved(
         requested_by=word.by,
         placement=validated.placement,
         watch_since=validated.watch_since,
+        arrival=validated.arrival,
     )
     admitted = order.apply(event)
     await order_rows.save(connection, admitted, [event], evidence=admission.evidence(decision))

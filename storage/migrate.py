@@ -9,26 +9,33 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.retention import SeriesTerms
+from storage import hypertables
 from storage.database import in_transaction, open_engine
 from storage.exposure_audit import rebuild_if_empty
+from storage.hypertables import Timescale
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 0x766F6C6578
 """Key of the advisory lock: "volex" in ASCII."""
 
 
-async def upgrade(url: str) -> None:
-    """Upgrade the database to the newest version. Raises `StoreUnavailable` when it does not answer."""
+async def upgrade(url: str, terms: SeriesTerms | None = None) -> Timescale:
+    """Upgrade the database to the newest version, and make hypertables of the series where TimescaleDB is.
+
+    Returns what the database has of TimescaleDB. Raises `StoreUnavailable` when it does not answer.
+    """
     engine = open_engine(url, application_name="volex db upgrade", pool_size=1)
     try:
-        await in_transaction(engine, _upgrade_and_fill)
+        return await in_transaction(engine, lambda connection: _upgrade_and_fill(connection, terms or SeriesTerms()))
     finally:
         await engine.dispose()
 
 
-async def _upgrade_and_fill(connection: AsyncConnection) -> None:
+async def _upgrade_and_fill(connection: AsyncConnection, terms: SeriesTerms) -> Timescale:
     await connection.run_sync(_upgrade)
     await rebuild_if_empty(connection, now=datetime.now(UTC))
+    return await hypertables.ensure(connection, terms)
 
 
 def _upgrade(connection: Connection) -> None:

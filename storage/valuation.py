@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Row, text
+from sqlalchemy import BindParameter, DateTime, Row, Text, bindparam, cast, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,7 +18,13 @@ from storage.exposures import Realized
 
 MARK_USABLE: Final = timedelta(seconds=150)
 """A mark older than this is no mark: some rounds of an account without open orders, which asks twice a minute."""
+MINUTE: Final = timedelta(minutes=1)
 STOPS: Final = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
+
+
+def _minute(name: str) -> BindParameter[datetime]:
+    return bindparam(name, type_=DateTime(timezone=True))
+
 
 _LATEST = text(
     """
@@ -28,6 +34,28 @@ _LATEST = text(
     ORDER BY symbol, asked_at DESC
     """
 )
+LATEST_OF_SYMBOL: Final = (
+    select(
+        cast(
+            func.json_build_object(
+                "bid", cast(marks.c.bid, Text), "ask", cast(marks.c.ask, Text), "last", cast(marks.c.last, Text),
+                "told_at", marks.c.asked_at, "source", "mark",
+            ),
+            Text,
+        )
+    )
+    .where(
+        marks.c.mode == bindparam("mark_mode", type_=Text()),
+        marks.c.symbol == bindparam("mark_symbol", type_=Text()),
+        marks.c.account == bindparam("account", type_=Text()),
+        marks.c.minute.between(_minute("marks_minute"), _minute("marks_until")),
+        marks.c.asked_at.between(_minute("marks_from"), _minute("marks_until")),
+    )
+    .order_by(marks.c.asked_at.desc())
+    .limit(1)
+    .scalar_subquery()
+)  # fmt: skip
+"""An account's latest usable mark of one symbol as an `Arrival`; nothing where the times are NULL."""
 _REALIZED = text(
     "SELECT symbol, sum(realized) AS realized FROM realizations WHERE scope = :scope AND at >= :since GROUP BY symbol"
 )
@@ -82,6 +110,13 @@ async def marks_of(
     """Return the latest mark of each symbol that is not too old to be used: an account's, or any of the mode."""
     key = {"mode": mode, "symbols": sorted(symbols), "oldest": now - MARK_USABLE, "account": account}
     return {row.symbol: mark_of(row) for row in await connection.execute(_LATEST, key)}
+
+
+def key_of_latest(symbol: str, mode: TradingMode, *, now: datetime | None) -> dict[str, Any]:
+    """Return the values of `LATEST_OF_SYMBOL`, beside the account's; without `now` it finds nothing."""
+    oldest = now - MARK_USABLE if now is not None else None
+    span = {"marks_minute": oldest - MINUTE if oldest is not None else None, "marks_from": oldest, "marks_until": now}
+    return {"mark_symbol": symbol, "mark_mode": mode, **span}
 
 
 async def values_of(

@@ -16,6 +16,7 @@ from storage.database import open_engine
 from storage.migrate import upgrade
 from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
+from tests.timescale_server import TimescaleServer
 from tests.vault_server import VaultServer
 
 _database_number = count(1)
@@ -101,6 +102,17 @@ def reader(engine: AsyncEngine) -> SqlOrderReader:
 def vault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultServer]:
     """A Vault server, unsealed; whoever seals it unseals it."""
     server = VaultServer(tmp_path_factory.mktemp("vault"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def timescale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TimescaleServer]:
+    """A TimescaleDB server."""
+    server = TimescaleServer(tmp_path_factory.mktemp("timescale"))
     try:
         server.start()
         yield server

@@ -42,6 +42,7 @@ BROAD_EXCEPT_IN = {
     "embedded/": "whatever stops one part must stop the others",
     "exchanges/": "whatever a parser raises after bytes left is UNKNOWN",
     "observability/metrics.py": "counts what passes, and passes it on",
+    "starter/upkeep.py": "the last frame of an endless task, which no order waits for: told, and gone on with",
     "api/": "the last frame of a request: a problem instead of a traceback",
 }
 

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import storage.approval_tables
 import storage.kill_tables
 import storage.paper_tables
+import storage.performance_tables
 import storage.rate_tables  # noqa: F401 -- likewise
 from domain.errors import StoreUnavailable
 from embedded.child import free_port
@@ -89,11 +90,13 @@ async def test_facts_are_never_changed(life: Life, engine: AsyncEngine, statemen
         await execute(engine, statement)
 
 
-async def test_migrations_make_the_tables_that_the_code_knows(engine: AsyncEngine) -> None:
-    def differences(connection: Connection) -> list[Any]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        return list(compare_metadata(context, metadata))
+def differences(connection: Connection) -> list[Any]:
+    """Return how the database's tables differ from those that the code knows."""
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return list(compare_metadata(context, metadata))
 
+
+async def test_migrations_make_the_tables_that_the_code_knows(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         assert await connection.run_sync(differences) == []
 
