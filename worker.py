@@ -40,6 +40,7 @@ from observability.logs import set_up_logs
 from observability.metrics import serve
 from risk_agent import HttpRiskAgent
 from settings import Settings
+from starter.alerts import keep_telling
 from starter.connection import connect_with
 from starter.feeds import keep_account_workflows, reconcile_soon, start_feed
 from starter.kill import TemporalOrderPlacer, keep_sweeping, keep_watching
@@ -58,6 +59,7 @@ from storage.rate_ledger import SqlRateLedger
 from storage.restoring import SqlLedgerRepairStore
 from storage.triggers import SqlTriggerStore
 from worker_accounts import Stopped, once_there, open_exchanges
+from worker_alerts import open_alert_watch
 from workflows.account_feed import AccountFeedWorkflow
 from workflows.account_reconciler import AccountReconcilerWorkflow
 from workflows.kill_sweep import AccountSweepWorkflow
@@ -98,6 +100,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         for account in served:
             await once_there(stop, partial(start_feed, client, account))
             await once_there(stop, partial(reconcile_soon, client, account, why=f"{identity} has started"))
+        watch = open_alert_watch(settings, engine, identity)
+        if watch is not None:
+            stack.push_async_callback(watch.close)
+            stack.callback(asyncio.create_task(keep_telling(watch.round)).cancel)
         for endless in (
             keep_account_workflows(client, served),
             keep_sweeping(client, SqlSweepStore(engine), served, kill.cancel_now),
