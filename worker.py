@@ -40,7 +40,7 @@ from observability.logs import set_up_logs
 from observability.metrics import serve
 from risk_agent import HttpRiskAgent
 from settings import Settings
-from starter.alerts import keep_telling
+from starter.alerts import keep_notifying
 from starter.connection import connect_with
 from starter.feeds import keep_account_workflows, reconcile_soon, start_feed
 from starter.kill import TemporalOrderPlacer, keep_sweeping, keep_watching
@@ -100,10 +100,6 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         for account in served:
             await once_there(stop, partial(start_feed, client, account))
             await once_there(stop, partial(reconcile_soon, client, account, why=f"{identity} has started"))
-        watch = open_alert_watch(settings, engine, identity)
-        if watch is not None:
-            stack.push_async_callback(watch.close)
-            stack.callback(asyncio.create_task(keep_telling(watch.round)).cancel)
         for endless in (
             keep_account_workflows(client, served),
             keep_sweeping(client, SqlSweepStore(engine), served, kill.cancel_now),
@@ -115,6 +111,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             serve(settings.worker.metrics_address)
         if settings.worker.ready_file is not None:
             settings.worker.ready_file.write_text(json.dumps({"pid": os.getpid()}))
+        watch = open_alert_watch(settings, engine, identity)
+        if watch is not None:
+            stack.push_async_callback(watch.close)
+            stack.callback(asyncio.create_task(keep_notifying(watch.round)).cancel)
         await stop.wait()
         log.info("worker_stopping", extra={"identity": identity})
 

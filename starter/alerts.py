@@ -13,7 +13,7 @@ WATCH_INTERVAL_S: Final = 2.0
 log = logging.getLogger("volex.alerts")
 
 
-async def keep_telling(round_: Callable[[], Awaitable[Sequence[Alert]]]) -> None:
+async def keep_notifying(round_: Callable[[], Awaitable[Sequence[Alert]]]) -> None:
     """Look and tell, for ever."""
     while True:
         try:
@@ -23,4 +23,4 @@ async def keep_telling(round_: Callable[[], Awaitable[Sequence[Alert]]]) -> None
         await asyncio.sleep(WATCH_INTERVAL_S)
 
 
-__all__ = ["keep_telling"]
+__all__ = ["keep_notifying"]
