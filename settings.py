@@ -5,7 +5,6 @@ is an error that names the nearest known one; a float where money belongs is an 
 """
 
 import difflib
-import ipaddress
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -38,6 +37,7 @@ from domain.order import TradingMode
 from domain.risk import AccountTerms
 from settings_sections import (
     AccountSettings,
+    NotifySettings,
     PaperSettings,
     RiskAgentSettings,
     RiskSettings,
@@ -45,6 +45,7 @@ from settings_sections import (
     VaultSettings,
     Words,
     WorkerSettings,
+    is_loopback,
 )
 from settings_vault import from_vault
 
@@ -94,6 +95,7 @@ class Settings(VaultSettings, BaseSettings):
     paper: PaperSettings = Field(default_factory=PaperSettings, description="the dry run")
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="the worker")
     storage: StorageSettings = Field(default_factory=StorageSettings, description="how long samples are kept")
+    notify: NotifySettings = Field(default_factory=NotifySettings, description="how people are told of alerts")
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -166,7 +168,7 @@ class Settings(VaultSettings, BaseSettings):
 
     def needs_api_key(self) -> bool:
         """Tell whether the REST interface may not be open: not on loopback, or an account not in paper mode."""
-        return not _is_loopback(self.api_host) or bool(self._real_accounts())
+        return not is_loopback(self.api_host) or bool(self._real_accounts())
 
     def _real_accounts(self) -> list[str]:
         return sorted(name for name in self.accounts if self.mode_of(name) is not TradingMode.PAPER)
@@ -294,11 +296,11 @@ def _check_keys(path: Path, values: Mapping[str, Any], model: type[BaseModel], *
             near = difflib.get_close_matches(key, known, n=1)
             advice = f"Did you mean {where}{near[0]}?" if near else f"Known here: {', '.join(sorted(known))}."
             raise ConfigurationError(f"{path}: unknown key {where}{key}", advice=advice)
+        place = f"{where}{key}"
+        if place in _NOT_IN_FILE:
+            variable = place.upper().replace(".", "__")
+            raise ConfigurationError(f"{path}: {place} belongs in the environment or in Vault: {variable}")
         if key == "agent" and isinstance(value, dict):
-            if "secret" in value:
-                raise ConfigurationError(
-                    f"{path}: {where}agent.secret belongs in the environment or in Vault: RISK__AGENT__SECRET"
-                )
             _check_keys(path, value, RiskAgentSettings, where=f"{where}{key}.")
         elif key == FIRM and isinstance(value, dict):
             _check_keys(path, value, Limits, where=f"{where}{key}.")
@@ -311,6 +313,7 @@ def _check_keys(path: Path, values: Mapping[str, Any], model: type[BaseModel], *
             _check_keys(path, value, SECTIONS[key], where=f"{where}{key}.")
 
 
+_NOT_IN_FILE: Final = ("risk.agent.secret", "notify.webhook_secret", "notify.slack_url", "notify.smtp_password")
 LIMITED: Final = (FIRM, "accounts", "strategies", "symbols", "keys")
 """Sections of `[risk]` with limits of their own."""
 SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
@@ -318,14 +321,8 @@ SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "paper": PaperSettings,
     "worker": WorkerSettings,
     "storage": StorageSettings,
+    "notify": NotifySettings,
 }
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 __all__ = [
@@ -333,6 +330,7 @@ __all__ = [
     "LIMITED",
     "SECTIONS",
     "AccountSettings",
+    "NotifySettings",
     "PaperSettings",
     "RiskAgentSettings",
     "RiskSettings",

@@ -1,5 +1,6 @@
 """The sections of the settings: what `volex.toml` has as tables, each a frozen model. `settings.py` reads them."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -20,6 +21,14 @@ _KEYS_OF_CCXT: Final = frozenset({"apiKey", "secret", "password", "uid", "privat
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(read_words)]
 """A list in the file; in the environment, words with commas between."""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Section(BaseModel):
@@ -167,6 +176,48 @@ class PaperSettings(Section):
     maker_rate: WrittenAmount = _money("0.001", "share of a resting fill that is taken as commission")
     taker_rate: WrittenAmount = _money("0.001", "share of a taking fill that is taken as commission")
     latency_ms: int = Field(default=5, ge=0, le=60_000, description="milliseconds that the paper venue takes to answer")
+
+
+class NotifySettings(Section):
+    """How people are told of alerts: `[notify]`. Without a receiver nothing is sent."""
+
+    webhook_url: SecretStr | None = Field(
+        default=None, description="where alerts are posted to, in the shape of Alertmanager's webhook"
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="what webhook messages are signed with; in the environment or in Vault"
+    )
+    slack_url: SecretStr | None = Field(
+        default=None, description="a Slack-compatible webhook; in the environment or in Vault"
+    )
+    smtp_host: str | None = Field(default=None, description="mail server that alerts are handed in to")
+    smtp_port: int = Field(default=587, ge=1, le=65535, description="its port")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="starttls, tls from the first byte, or none"
+    )
+    smtp_user: str | None = Field(default=None, description="name to log in to the mail server with")
+    smtp_password: SecretStr | None = Field(
+        default=None, description="password for the mail server; in the environment or in Vault"
+    )
+    mail_from: str | None = Field(default=None, description="sender of the mails")
+    mail_to: Words = Field(default=(), description="receivers of the mails")
+    mute: Words = Field(default=(), description="codes of alerts that nobody is told about")
+    runbook_url: str = Field(default="docs/runbook.md", description="where the runbook is, for links")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        for name in ("webhook_url", "slack_url"):
+            url: SecretStr | None = getattr(self, name)
+            parts = urlsplit(url.get_secret_value()) if url is not None else None
+            if parts is not None and (parts.scheme not in ("http", "https") or not parts.hostname):
+                raise ValueError(f"{name} must begin with http:// or https://")
+        if self.webhook_secret is not None and len(self.webhook_secret.get_secret_value()) < SECRET_MIN_LENGTH:
+            raise ValueError(f"webhook_secret needs {SECRET_MIN_LENGTH} characters or more")
+        if self.smtp_host is not None and not (self.mail_from and self.mail_to):
+            raise ValueError("smtp_host needs mail_from and mail_to")
+        if self.smtp_security == "none" and self.smtp_password is not None and not is_loopback(self.smtp_host or ""):
+            raise ValueError("smtp_security none would send the password in the clear: use starttls or tls")
+        return self
 
 
 class WorkerSettings(Section):

@@ -65,6 +65,8 @@ def _put(values: dict[str, Any], name: str, read: Any, configured: Mapping[str, 
             values.setdefault("risk", {})["max_order_notional"] = read
         case "risk_agent_secret":
             values.setdefault("risk", {}).setdefault("agent", {})["secret"] = read
+        case "notify_webhook_secret" | "notify_slack_url" | "notify_smtp_password":
+            values.setdefault("notify", {})[name.removeprefix("notify_")] = read
         case _:
             values[name] = read
 
@@ -119,6 +121,9 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "max_order_size": _word,
     "rate_limit_per_minute": _count,
     "risk_agent_secret": _word,
+    "notify_webhook_secret": _word,
+    "notify_slack_url": _word,
+    "notify_smtp_password": _word,
 }
 FIELDS: Final = tuple(_READERS)
 """The fields that the secret may have."""

@@ -40,6 +40,7 @@ from observability.logs import set_up_logs
 from observability.metrics import serve
 from risk_agent import HttpRiskAgent
 from settings import Settings
+from starter.alerts import keep_notifying
 from starter.connection import connect_with
 from starter.feeds import keep_account_workflows, reconcile_soon, start_feed
 from starter.kill import TemporalOrderPlacer, keep_sweeping, keep_watching
@@ -58,6 +59,7 @@ from storage.rate_ledger import SqlRateLedger
 from storage.restoring import SqlLedgerRepairStore
 from storage.triggers import SqlTriggerStore
 from worker_accounts import Stopped, once_there, open_exchanges, upkeep
+from worker_alerts import open_alert_watch
 from workflows.account_feed import AccountFeedWorkflow
 from workflows.account_reconciler import AccountReconcilerWorkflow
 from workflows.kill_sweep import AccountSweepWorkflow
@@ -110,6 +112,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             serve(settings.worker.metrics_address)
         if settings.worker.ready_file is not None:
             settings.worker.ready_file.write_text(json.dumps({"pid": os.getpid()}))
+        watch = open_alert_watch(settings, engine, identity)
+        if watch is not None:
+            stack.push_async_callback(watch.close)
+            stack.callback(asyncio.create_task(keep_notifying(watch.round)).cancel)
         await stop.wait()
         log.info("worker_stopping", extra={"identity": identity})
 

@@ -16,6 +16,7 @@ from cli import (
     doubts,
     equity,
     kill,
+    notify,
     orders,
     render,
     report,
@@ -49,6 +50,7 @@ risk.register(app)
 doctor.register(app)
 accounts.register(app)
 vault.register(app)
+notify.register(app)
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ vault kv put {mount}/{keys}/binanceus \\
 #   max_order_size         quote units of one order
 #   rate_limit_per_minute  requests a minute to each account's venue, a cap below the venue's own
 #   risk_agent_secret      (optional) what questions to the external risk agent are signed with, 16 characters or more
+#   notify_webhook_secret, notify_slack_url, notify_smtp_password  (optional) secrets of the section [notify]
 vault kv put {mount}/{settings} \\
     enabled_exchanges='["binanceus", "coinbase"]' \\
     dry_run_mode=true \\

@@ -30,6 +30,7 @@
     │   ├── CredentialsRefused  key wrong, revoked or not permitted     a person must act; asked again
     │   └── VenueRefused        a proven refusal of this request        record and stop
     ├── CredentialsUnavailable  the credential store gives none         ask again later
+    ├── NoticeNotDelivered      no receiver took an alert's notice      told again later
     └── StoreUnavailable        the ledger does not answer              ask again later
 """
 
@@ -268,6 +269,14 @@ class CredentialsUnavailable(ExecutionError):
     code = "CREDENTIALS_UNAVAILABLE"
     retryable = True
     advice = "Set the account's keys in the environment or in Vault, or start Vault."
+
+
+class NoticeNotDelivered(ExecutionError):
+    """A receiver of alerts has not said that it took a notice. It stays in the queue."""
+
+    code = "NOTICE_NOT_DELIVERED"
+    retryable = True
+    advice = "Nothing to do: it is told again. If it lasts, check the section notify of the settings."
 
 
 class StoreUnavailable(ExecutionError):

@@ -67,6 +67,10 @@ APPROVALS_DECIDED: Final = Counter(
 ALERTS: Final = Counter(
     "volex_alerts_total", "Matters that were told to people", ["account", "code"], registry=REGISTRY
 )
+NOTICES: Final = Counter(
+    "volex_notices_total", "Notices of alerts by channel and what came of them: delivered, failed, given_up",
+    ["channel", "outcome"], registry=REGISTRY,
+)  # fmt: skip
 VENUE_REQUESTS: Final = Counter(
     "volex_venue_requests_total", "Requests to a venue", ["account", "call", "outcome"], registry=REGISTRY
 )
@@ -98,6 +102,11 @@ def show_held(account: str, since: Sequence[datetime]) -> None:
     """Show the orders that wait for a person, by the times since when they do."""
     ORDERS_HELD.labels(account).set(len(since))
     OLDEST_HELD_AT.labels(account).set(min(since).timestamp() if since else 0)
+
+
+def vault_is_up() -> bool:
+    """Tell whether Vault has taken this process's token when it was last asked."""
+    return REGISTRY.get_sample_value("volex_vault_up") == 1
 
 
 def venue_calls(account: str) -> tuple[int, int]:

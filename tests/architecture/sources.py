@@ -14,6 +14,7 @@ PRODUCT = (
     "storage",
     "credentials",
     "risk_agent",
+    "alerting",
     "observability",
     "starter",
     "api",

@@ -6,7 +6,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from settings import Settings
+from settings import SECTIONS, Settings
 from tests.architecture.sources import ROOT
 from workflows import search_attributes
 
@@ -28,7 +28,11 @@ _SERVICE = {
         "entrypoint": _WORDS,
         "restart": {"enum": ["no", "always", "on-failure", "unless-stopped"]},
         "environment": {"type": "object", "additionalProperties": {"type": "string"}},
-        "volumes": {"type": "array", "items": {"type": "string", "pattern": "^[a-z]+:/"}},
+        "volumes": {
+            "type": "array",
+            "items": {"type": "string", "pattern": r"^([a-z]+:/[\w./-]+|\./deploy/[\w./-]+:/[\w./-]+:ro)$"},
+        },
+        "secrets": {"type": "array", "items": {"type": "string"}},
         "ports": {"type": "array", "items": {"type": "string", "pattern": r"^127\.0\.0\.1:\d+:\d+$"}},
         "cap_add": {"type": "array", "items": {"type": "string"}},
         "stop_grace_period": {"type": "string", "pattern": r"^\d+s$"},
@@ -65,6 +69,15 @@ SCHEMA = {
         "name": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"},
         "services": {"type": "object", "additionalProperties": _SERVICE},
         "volumes": {"type": "object", "additionalProperties": {"type": "object", "maxProperties": 0}},
+        "secrets": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["environment"],
+                "additionalProperties": False,
+                "properties": {"environment": {"type": "string"}},
+            },
+        },
     },
 }
 
@@ -81,19 +94,45 @@ def test_dependencies_name_services_and_wait_for_what_those_can_tell() -> None:
                 assert "healthcheck" in SERVICES[other], f"{name} waits for the health of {other}"
 
 
-def test_volumes_are_declared() -> None:
-    used = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
-    assert used == set(COMPOSE["volumes"])
+def _volumes() -> list[str]:
+    return [volume for service in SERVICES.values() for volume in service.get("volumes", [])]
+
+
+def test_volumes_and_secrets_are_declared() -> None:
+    assert {v.partition(":")[0] for v in _volumes() if not v.startswith("./")} == set(COMPOSE["volumes"])
+    assert {name for service in SERVICES.values() for name in service.get("secrets", [])} == set(COMPOSE["secrets"])
+
+
+def test_what_is_mounted_from_here_is_here() -> None:
+    missing = [v for v in _volumes() if v.startswith("./") and not (ROOT / v.partition(":")[0]).exists()]
+    assert not missing
 
 
 def test_our_services_set_only_settings_that_exist() -> None:
     known = {name.upper() for name in Settings.model_fields}
+    known |= {f"{part}__{name}".upper() for part, model in SECTIONS.items() for name in model.model_fields}
     for name in OURS:
         assert set(SERVICES[name]["environment"]) <= known, name
 
 
+def test_every_image_is_pinned_by_version() -> None:
+    images = {name: service["image"] for name, service in SERVICES.items()}
+    loose = [name for name, image in images.items() if not re.search(r":v?\d+\.\d+(\.\d+)?(-\w+)?$", image)]
+    assert not loose
+
+
+def test_the_example_names_every_variable_and_no_other() -> None:
+    example = (ROOT / ".env.example").read_text("utf-8")
+    offered = {line.partition("=")[0] for line in example.splitlines() if line and not line.startswith("#")}
+    assert offered == set(re.findall(r"\$\{(\w+)", TEXT))
+    assert not re.findall(r"^\w*(?:KEY|PASSWORD|TOKEN|SECRET|URL)=.+$", example, re.MULTILINE), (
+        "an example of no secret"
+    )
+
+
 def test_the_services_that_users_name_are_there() -> None:
-    assert {"temporal", "temporal-ui", "timescaledb", "vault", "execution", "worker"} <= set(SERVICES)
+    named = "temporal temporal-ui timescaledb vault execution worker prometheus alertmanager grafana"
+    assert set(named.split()) <= set(SERVICES)
     assert "container_name" not in TEXT, "a fixed name cannot be scaled"
 
 

@@ -231,6 +231,7 @@ async def open_floor(
     vault: Mapping[str, str] | None = None,
     stops: str = "native",
     with_paper: bool = False,
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Floor]:
     """Bring a stack and the local venue up in a directory, held still and without faults.
 
@@ -248,6 +249,7 @@ async def open_floor(
     )
     if vault is not None:
         _take_keys_from_vault(account, vault)
+    account["environ"] |= environ or {}
     options = StackOptions(
         **account,
         workers=workers,

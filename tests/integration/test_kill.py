@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from domain.identifiers import reconciler_workflow_id
 from starter.connection import connect_temporal
+from tests.alert_receiver import SECRET, Receiver
 from tests.faults.floor import Floor, open_floor
 from tests.integration.test_reconciler import LIMIT
 from workflows.messages import EngageKill
@@ -34,9 +35,17 @@ class Ended(NamedTuple):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def floor(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Floor]:
-    """A stack of our own, with one worker."""
-    async with open_floor(tmp_path_factory.mktemp("kill")) as floor:
+async def receiver() -> AsyncIterator[Receiver]:
+    """Where the stack's alerts are told."""
+    async with Receiver().serving() as serving:
+        yield serving
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def floor(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> AsyncIterator[Floor]:
+    """A stack of our own, with one worker that tells its alerts."""
+    environ = {"NOTIFY__WEBHOOK_URL": receiver.url.get_secret_value(), "NOTIFY__WEBHOOK_SECRET": SECRET}
+    async with open_floor(tmp_path_factory.mktemp("kill"), environ=environ) as floor:
         await floor.until_reconciled()
         yield floor
 
@@ -91,6 +100,23 @@ async def until_event(floor: Floor, kind: str, scope: str) -> dict[str, Any]:
                 if (event["kind"], event["scope"]) == (kind, scope):
                     return dict(event)
             await asyncio.sleep(0.1)
+
+
+async def test_a_switch_is_told_to_people_while_it_is_on_and_when_it_is_lifted(
+    floor: Floor, receiver: Receiver
+) -> None:
+    receiver.status = 503
+    await engage(floor, "strategy:told")
+    async with asyncio.timeout(WITHIN_S):
+        while not await floor.database.fetchval("SELECT attempts FROM alert_deliveries WHERE last_error IS NOT NULL"):
+            await asyncio.sleep(0.05)
+    floor.stack.part("worker").kill()
+    receiver.status = 200
+    await lift(floor, "strategy:told")
+    wanted = [("KILL_SWITCH_ON", "firing"), ("KILL_SWITCH_ON", "resolved")]
+    async with asyncio.timeout(WITHIN_S):
+        while [told for told in receiver.alerts() if told in wanted] != wanted:
+            await asyncio.sleep(0.05)
 
 
 async def test_switch_denies_until_it_is_lifted_in_two_steps(floor: Floor) -> None:

@@ -171,3 +171,37 @@ def test_reference_tells_the_meaning_of_every_setting():
     assert all(row.meaning for row in rows.values())
     assert rows["risk.kill_switch"].env == "RISK__KILL_SWITCH"
     assert rows["api_port"].default == "8002"
+
+
+def test_receivers_of_alerts_are_read_and_their_secrets_unseen(with_file):
+    text = '[notify]\nwebhook_url = "https://hooks.example/x"\nmail_to = ["a@desk.example"]\n'
+    settings = with_file(text, NOTIFY__SLACK_URL="https://slack.example/hunter2", NOTIFY__MUTE="ORDER_HELD, TEST")
+    assert settings.notify.slack_url is not None and settings.notify.mute == ("ORDER_HELD", "TEST")
+    assert "hunter2" not in repr(settings) and "hooks.example" not in repr(settings)
+    vault = {"notify_smtp_password": "hunter2", "notify_webhook_secret": "a secret of the two of us"}
+    secret = load_settings({}, vault=vault).notify.smtp_password
+    assert secret is not None and secret.get_secret_value() == "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('slack_url = "https://slack.example/hunter2"', "NOTIFY__SLACK_URL"),
+        ('webhook_secret = "hunter2"', "NOTIFY__WEBHOOK_SECRET"),
+        ('smtp_password = "hunter2"', "NOTIFY__SMTP_PASSWORD"),
+        ('webhook_url = "hunter2"', "must begin with http"),
+        ('smtp_host = "mail.example"', "needs mail_from and mail_to"),
+        ('webhook_uri = "x"', "notify.webhook_uri"),
+    ],
+)
+def test_receivers_that_do_not_fit_are_refused_without_being_shown(with_file, text, named):
+    with pytest.raises(ConfigurationError, match=named) as caught:
+        with_file(f"[notify]\n{text}\n")
+    assert "hunter2" not in f"{caught.value}{caught.value.what_to_do}"
+
+
+def test_a_password_is_not_sent_in_the_clear():
+    mail = {"NOTIFY__SMTP_HOST": "mail.example", "NOTIFY__MAIL_FROM": "v@d.example", "NOTIFY__MAIL_TO": "a@d.example"}
+    environ = {**mail, "NOTIFY__SMTP_SECURITY": "none", "NOTIFY__SMTP_PASSWORD": "hunter2"}
+    with pytest.raises(ConfigurationError, match="in the clear"):
+        load_settings(environ)

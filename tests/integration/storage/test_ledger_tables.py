@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Inspector, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+import storage.alert_tables
 import storage.approval_tables
 import storage.kill_tables
 import storage.paper_tables
