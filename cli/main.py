@@ -10,6 +10,7 @@ from cli import (
     account,
     accounts,
     approvals,
+    audit,
     cases,
     demo,
     doctor,
@@ -47,6 +48,7 @@ cases.register(app)
 approvals.register(app)
 kill.register(app)
 risk.register(app)
+audit.register(app)
 doctor.register(app)
 accounts.register(app)
 vault.register(app)
