@@ -40,6 +40,8 @@ from observability.logs import set_up_logs
 from observability.metrics import serve
 from risk_agent import HttpRiskAgent
 from settings import Settings
+from starter.archiving import Archiver, keep_archiving
+from starter.builds import deployment_of
 from starter.connection import connect_with
 from starter.feeds import keep_account_workflows, reconcile_soon, start_feed
 from starter.kill import TemporalOrderPlacer, keep_sweeping, keep_watching
@@ -48,6 +50,7 @@ from starter.order_workflows import TemporalOrderWorkflows
 from storage import kill_switch
 from storage.accounting_store import SqlAccountingStore
 from storage.approvals import SqlApprovalStore
+from storage.archive import open_archive
 from storage.comparison import SqlReconciliationStore
 from storage.database import open_engine
 from storage.kill_sweeps import SqlSweepStore, SqlSwitches, loss_trips
@@ -58,10 +61,7 @@ from storage.rate_ledger import SqlRateLedger
 from storage.restoring import SqlLedgerRepairStore
 from storage.triggers import SqlTriggerStore
 from worker_accounts import Stopped, once_there, open_exchanges
-from workflows.account_feed import AccountFeedWorkflow
-from workflows.account_reconciler import AccountReconcilerWorkflow
-from workflows.kill_sweep import AccountSweepWorkflow
-from workflows.order_workflow import OrderWorkflow
+from workflows.registry import WORKFLOWS
 
 STICKY_TIMEOUT = timedelta(seconds=1)
 """Orders cached by a worker that died are deaf for this long."""
@@ -102,6 +102,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             keep_account_workflows(client, served),
             keep_sweeping(client, SqlSweepStore(engine), served, kill.cancel_now),
             keep_watching(_trip_watch(settings, engine, exchanges).round),
+            keep_archiving(Archiver(client, open_archive(engine, settings.archive_url), served)),
         ):
             stack.callback(asyncio.create_task(endless).cancel)
         log.info("worker_ready", extra={"identity": identity, "accounts": list(served)})
@@ -170,7 +171,7 @@ def _orders_worker(
     return Worker(
         client,
         task_queue=ORDERS_QUEUE,
-        workflows=[OrderWorkflow, AccountFeedWorkflow, AccountReconcilerWorkflow, AccountSweepWorkflow],
+        workflows=WORKFLOWS,
         activities=[
             ledger.risk_check,
             ledger.risk_check_again,
@@ -192,6 +193,7 @@ def _orders_worker(
         graceful_shutdown_timeout=timedelta(seconds=settings.worker.graceful_shutdown_s),
         max_heartbeat_throttle_interval=BEAT_INTERVAL,
         identity=identity,
+        deployment_config=deployment_of(settings.worker.build_id),
     )
 
 

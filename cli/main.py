@@ -10,6 +10,8 @@ from cli import (
     account,
     accounts,
     approvals,
+    backup,
+    builds,
     cases,
     demo,
     doctor,
@@ -18,6 +20,7 @@ from cli import (
     kill,
     orders,
     render,
+    replay,
     report,
     risk,
     stack,
@@ -40,6 +43,9 @@ doubts.register(orders.app)
 account.register(app)
 equity.register(app)
 report.register(app)
+replay.register(app)
+backup.register(app)
+builds.register(app)
 cases.register(app)
 approvals.register(app)
 kill.register(app)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import storage.approval_tables
+import storage.archive_tables
 import storage.kill_tables
 import storage.paper_tables
 import storage.rate_tables  # noqa: F401 -- likewise
