@@ -59,11 +59,11 @@ def restore(file: File, json: AsJson = False, data_dir: DataDir = None) -> None:
 
     Example: volex restore volex-2026-11-25.backup --data-dir /var/lib/volex
     """
-    from credentials import load_seen_settings
+    from cli.addresses import find
     from storage.backup_restore import restore as put_back
 
     with render.failures(json=json):
-        settings = load_seen_settings()
+        settings = find(data_dir).settings
         configured = "database_url" in settings.model_fields_set and data_dir is None
 
         async def put(url: str) -> "Manifest":

@@ -17,6 +17,7 @@ from cli import (
     doctor,
     doubts,
     equity,
+    explain,
     kill,
     orders,
     render,
@@ -43,6 +44,7 @@ doubts.register(orders.app)
 account.register(app)
 equity.register(app)
 report.register(app)
+explain.register(app)
 replay.register(app)
 backup.register(app)
 builds.register(app)
