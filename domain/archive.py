@@ -47,6 +47,8 @@ class DueHistory(Frozen):
     """Whether the workflow lives for ever, so that it is looked at again and again."""
     changes: int = 0
     """Grows when something is known of the order after its end: then there is perhaps another run."""
+    kept: tuple[str, ...] = ()
+    """Runs that are archived already."""
 
 
 class ArchiveStore(Protocol):
@@ -57,9 +59,6 @@ class ArchiveStore(Protocol):
 
     async def take_due(self, accounts: Collection[str], *, limit: int) -> Sequence[DueHistory]:
         """Take up to `limit` of what is owed; nobody else gets them for half a minute."""
-
-    async def archived(self, account: str, workflow_id: str) -> Collection[str]:
-        """Return the ids of the runs that are archived."""
 
     async def keep(self, run: ArchivedRun, packed: bytes) -> None:
         """Store a history; once stored, it is never changed."""

@@ -27,7 +27,10 @@ _TAKE = text(
         ORDER BY next_at LIMIT :limit FOR UPDATE SKIP LOCKED
     ) AS taken
     WHERE due.account = taken.account AND due.workflow_id = taken.workflow_id
-    RETURNING due.account, due.workflow_id, due.order_id, due.standing, due.changes
+    RETURNING due.account, due.workflow_id, due.order_id, due.standing, due.changes, ARRAY(
+        SELECT run_id FROM archived_histories AS done
+        WHERE done.account = due.account AND done.workflow_id = due.workflow_id
+    ) AS kept
     """
 )
 _OWED = text(
@@ -74,20 +77,9 @@ class SqlArchive:
 
         async def take(connection: AsyncConnection) -> Sequence[DueHistory]:
             taken = await connection.execute(_TAKE, {"accounts": list(accounts), "limit": limit})
-            return [DueHistory.model_validate(dict(row._mapping)) for row in taken]
+            return [DueHistory.model_validate({**row._mapping, "kept": tuple(row.kept)}) for row in taken]
 
         return await in_transaction(self._engine, take)
-
-    async def archived(self, account: str, workflow_id: str) -> Collection[str]:
-        """Return the ids of the runs that are archived."""
-        query = select(archived_histories.c.run_id).where(
-            archived_histories.c.account == account, archived_histories.c.workflow_id == workflow_id
-        )
-
-        async def read(connection: AsyncConnection) -> Collection[str]:
-            return set((await connection.execute(query)).scalars())
-
-        return await in_transaction(self._engine, read)
 
     async def keep(self, run: ArchivedRun, packed: bytes) -> None:
         """Write the file first, then the row that points to it: a crash between them leaves a file to be rewritten."""

@@ -58,7 +58,7 @@ async def traffic(floor: Floor, placed: list[dict[str, Any]], stop: asyncio.Even
         began = time.monotonic()
         placed.append(await floor.place(f"traffic-{len(placed)}"))
         slowest = max(slowest, time.monotonic() - began)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
     return slowest
 
 

@@ -120,7 +120,9 @@ async def test_history_is_kept_once_and_read_page_by_page(engine: AsyncEngine, t
     assert [one.run_id for one in (*first, *rest)] == ["run-0", "run-1", "run-2"]
     assert {one.events for one in (*first, *rest)} == {3}, "what is archived is never changed"
     assert await archive.history(first[0]) == HISTORY
-    assert await archive.archived(ACCOUNT, kept[0].workflow_id) == {"run-0"}
+    await archive.watch(ACCOUNT, [kept[0].workflow_id])
+    (due,) = await archive.take_due([ACCOUNT], limit=9)
+    assert due.kept == ("run-0",)
     files = list((tmp_path / "kept").rglob("*.zz")) if outside else []
     assert len(files) == (3 if outside else 0) and list(tmp_path.rglob("*.part")) == []
 
