@@ -58,13 +58,16 @@ class ArchiveStore(Protocol):
         """Let workflows that live for ever be looked at, from now on."""
 
     async def take_due(self, accounts: Collection[str], *, limit: int) -> Sequence[DueHistory]:
-        """Take up to `limit` of what is owed; nobody else gets them for half a minute."""
+        """Take up to `limit` of what is owed; nobody else gets them for ten seconds."""
 
     async def keep(self, run: ArchivedRun, packed: bytes) -> None:
         """Store a history; once stored, it is never changed."""
 
     async def done(self, due: DueHistory) -> None:
         """Say that all runs of a workflow are archived."""
+
+    async def postpone(self, due: DueHistory) -> None:
+        """Say that a workflow has not closed yet: it is tried again soon, and rarely what has waited long."""
 
     async def gone(self, due: DueHistory) -> None:
         """Say that Temporal knows nothing of a workflow: its history is lost."""

@@ -63,7 +63,7 @@ class Archiver:
         Raises
         ------
         RPCError, StoreUnavailable
-            What was taken and not archived is tried again after half a minute.
+            What was taken and not archived is tried again after ten seconds.
         """
         taken = await self._store.take_due(self._accounts, limit=AT_A_PASS)
         gate = asyncio.Semaphore(AT_ONCE)
@@ -82,14 +82,15 @@ class Archiver:
         async with gate:
             query = f"WorkflowId = '{due.workflow_id}'"
             runs = [run async for run in self._client.list_workflows(query)]
-            if not runs:
-                if not due.standing and not await self._is_known(due.workflow_id):
-                    await self._lose(due)
+            if not runs and not due.standing and not await self._is_known(due.workflow_id):
+                await self._lose(due)
                 return
             closed = [run for run in runs if run.status is not WorkflowExecutionStatus.RUNNING]
             whole = [await self._keep(due, run) for run in closed if run.run_id not in due.kept]
-            if all(whole) and (due.standing or len(closed) == len(runs)):
+            if all(whole) and (due.standing or (runs and len(closed) == len(runs))):
                 await self._store.done(due)
+            else:
+                await self._store.postpone(due)
 
     async def _is_known(self, workflow_id: str) -> bool:
         """Ask past the list of workflows, which may lag."""

@@ -4,6 +4,7 @@ Only the queue `orders` is versioned. The accounts' queues are not: their steps 
 deployment may have no more than a hundred queues.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,6 +22,9 @@ from domain.errors import InvalidRequest
 from domain.order import Frozen
 
 DEPLOYMENT: Final = "volex"
+PROMOTE_TRIES: Final = 21
+PROMOTE_PAUSE_S: Final = 0.5
+"""Temporal learns of a build some moments after its first worker polls."""
 
 
 class Build(Frozen):
@@ -72,22 +76,27 @@ async def promote(client: Client, build_id: str) -> None:
     Raises
     ------
     InvalidRequest
-        When no worker of that build has asked for work: then nobody would carry the orders on.
+        When no worker of that build has asked for work for ten seconds: then nobody would carry the orders on.
     RPCError
         When Temporal does not answer.
     """
     request = SetWorkerDeploymentCurrentVersionRequest(
         namespace=client.namespace, deployment_name=DEPLOYMENT, build_id=build_id, identity="volex build promote"
     )
-    try:
-        await client.workflow_service.set_worker_deployment_current_version(request)
-    except RPCError as error:
-        if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION):
-            raise
-        raise InvalidRequest(
-            f"build {build_id} cannot be promoted: {error.message}",
-            advice="Start its workers with WORKER__BUILD_ID first; volex build list shows those that are there.",
-        ) from None
+    for remaining in reversed(range(PROMOTE_TRIES)):
+        try:
+            await client.workflow_service.set_worker_deployment_current_version(request)
+        except RPCError as error:
+            if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION):
+                raise
+            if not remaining:
+                raise InvalidRequest(
+                    f"build {build_id} cannot be promoted: {error.message}",
+                    advice="Start its workers with WORKER__BUILD_ID first; volex build list shows what is there.",
+                ) from None
+            await asyncio.sleep(PROMOTE_PAUSE_S)
+        else:
+            return
 
 
 __all__ = ["DEPLOYMENT", "Build", "builds", "deployment_of", "promote"]

@@ -14,8 +14,10 @@ from storage.archive_location import FsspecLocation
 from storage.archive_tables import archive_due, archived_histories
 from storage.database import in_transaction
 
-LEASE_S: Final = 30
-"""Whoever takes a workflow has it alone for this long; one that could not be archived is tried again then."""
+LEASE_S: Final = 10
+"""Whoever takes a workflow has it alone for this long; one whose taker died is tried again then. Twice does no harm."""
+POSTPONE_MAX_S: Final = 30
+"""One that is not closed yet is tried again after a pause that grows with its age, up to this."""
 STANDING_INTERVAL_S: Final = 600
 """Workflows that live for ever are looked at this rarely: their runs close every few hours."""
 _TAKE = text(
@@ -31,6 +33,13 @@ _TAKE = text(
         SELECT run_id FROM archived_histories AS done
         WHERE done.account = due.account AND done.workflow_id = due.workflow_id
     ) AS kept
+    """
+)
+_POSTPONE = text(
+    f"""
+    UPDATE archive_due SET next_at = clock_timestamp()
+        + least(interval '1 second' + (clock_timestamp() - since) / 2, interval '{POSTPONE_MAX_S} seconds')
+    WHERE account = :account AND workflow_id = :workflow_id
     """
 )
 _OWED = text(
@@ -102,6 +111,11 @@ class SqlArchive:
             else delete(archive_due).where(*found, archive_due.c.changes == due.changes)
         )
         await in_transaction(self._engine, lambda connection: connection.execute(settled))
+
+    async def postpone(self, due: DueHistory) -> None:
+        """Try again soon, and rarely what has waited long."""
+        key = {"account": due.account, "workflow_id": due.workflow_id}
+        await in_transaction(self._engine, lambda connection: connection.execute(_POSTPONE, key))
 
     async def gone(self, due: DueHistory) -> None:
         """Keep on record that nobody has the history."""

@@ -1,6 +1,7 @@
 """Histories kept beside the ledger: owed when an order ends, shared by a fleet, and found out when damaged."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,9 @@ async def test_a_fleet_takes_each_history_once(life: Life, engine: AsyncEngine, 
     rest = [due.order_id for _ in range(3) for due in await fleet[0].take_due([ACCOUNT], limit=6)]
     assert sorted([*names, *rest]) == sorted(order_ids), "none twice within the lease, none left out"
     assert await fleet[0].take_due(["another"], limit=6) == []
+    await fleet[0].postpone(DueHistory(account=ACCOUNT, workflow_id=order_workflow_id(ACCOUNT, names[0])))
+    (waits,) = await rows("SELECT min(next_at - clock_timestamp()) FROM archive_due")
+    assert timedelta(0) < waits[0] < timedelta(seconds=5), "one that has just ended is tried again soon"
     count, age = await fleet[0].owed([ACCOUNT])
     assert count == 6 and age > 0
 
