@@ -88,6 +88,9 @@ class Settings(VaultSettings, BaseSettings):
     )
     default_exchange: str = Field(default="binanceus", description="account used when a request names none")
     ui_address: str | None = Field(default=None, description="address of the Temporal Web UI, for links")
+    archive_url: str | None = Field(
+        default=None, description="where histories of closed workflows are kept, for fsspec; the ledger if left out"
+    )
     accounts: dict[str, AccountSettings] = Field(
         default={"binanceus": AccountSettings(exchange="binanceus")}, min_length=1, description="accounts by name"
     )
@@ -107,6 +110,13 @@ class Settings(VaultSettings, BaseSettings):
     def _is_postgres(cls, url: SecretStr) -> SecretStr:
         if urlsplit(url.get_secret_value()).scheme not in _DATABASE_SCHEMES:
             raise ValueError("must begin with postgresql://")
+        return url
+
+    @field_validator("archive_url")
+    @classmethod
+    def _holds_no_password(cls, url: str | None) -> str | None:
+        if url is not None and urlsplit(url).password is not None:
+            raise ValueError("holds a password: give it to the storage's own package by its environment")
         return url
 
     @model_validator(mode="before")

@@ -230,6 +230,11 @@ class WorkerSettings(Section):
     reconcile_interval_s: int = Field(default=60, ge=1, description="pause between two reconciliations of an account")
     accounts: Words = Field(default=(), description="accounts that this worker serves; all if empty")
     number: int = Field(default=1, ge=1, description="its number on this host, part of its name in the Web UI")
+    build_id: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_.+-]{1,64}$",
+        description="name of this build; with one, its workers get orders once it is promoted (docs/upgrade.md)",
+    )
     metrics_address: str | None = Field(default=None, description="host:port that serves its Prometheus metrics")
     ready_file: Path | None = Field(
         default=None, description='where it writes {"pid": N} once it polls; the embedded stack waits for it'

@@ -42,6 +42,8 @@ from observability.metrics import serve
 from risk_agent import HttpRiskAgent
 from settings import Settings
 from starter.alerts import keep_notifying
+from starter.archiving import Archiver, keep_archiving
+from starter.builds import deployment_of
 from starter.connection import connect_with
 from starter.feeds import keep_account_workflows, reconcile_soon, start_feed
 from starter.kill import TemporalOrderPlacer, keep_sweeping, keep_watching
@@ -50,6 +52,7 @@ from starter.order_workflows import TemporalOrderWorkflows
 from storage import kill_switch
 from storage.accounting_store import SqlAccountingStore
 from storage.approvals import SqlApprovalStore
+from storage.archive import open_archive
 from storage.audit_store import SqlAuditStore
 from storage.comparison import SqlReconciliationStore
 from storage.database import open_engine
@@ -62,10 +65,7 @@ from storage.restoring import SqlLedgerRepairStore
 from storage.triggers import SqlTriggerStore
 from worker_accounts import Stopped, once_there, open_exchanges, upkeep
 from worker_alerts import open_alert_watch
-from workflows.account_feed import AccountFeedWorkflow
-from workflows.account_reconciler import AccountReconcilerWorkflow
-from workflows.kill_sweep import AccountSweepWorkflow
-from workflows.order_workflow import OrderWorkflow
+from workflows.registry import WORKFLOWS
 
 STICKY_TIMEOUT = timedelta(seconds=1)
 """Orders cached by a worker that died are deaf for this long."""
@@ -108,6 +108,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             keep_watching(_trip_watch(settings, engine, exchanges).round),
             *upkeep(settings, engine, served),
             keep_checkpoints(SqlAuditStore(engine, made_by=identity, clock=system_clock)),
+            keep_archiving(Archiver(client, open_archive(engine, settings.archive_url), served)),
         ):
             stack.callback(asyncio.create_task(endless).cancel)
         log.info("worker_ready", extra={"identity": identity, "accounts": list(served)})
@@ -180,7 +181,7 @@ def _orders_worker(
     return Worker(
         client,
         task_queue=ORDERS_QUEUE,
-        workflows=[OrderWorkflow, AccountFeedWorkflow, AccountReconcilerWorkflow, AccountSweepWorkflow],
+        workflows=WORKFLOWS,
         activities=[
             ledger.risk_check,
             ledger.risk_check_again,
@@ -202,6 +203,7 @@ def _orders_worker(
         graceful_shutdown_timeout=timedelta(seconds=settings.worker.graceful_shutdown_s),
         max_heartbeat_throttle_interval=BEAT_INTERVAL,
         identity=identity,
+        deployment_config=deployment_of(settings.worker.build_id),
     )
 
 

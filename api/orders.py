@@ -220,7 +220,8 @@ async def explain_order(account: Account, order_id: str, context: Ctx) -> Respon
     settings = context.settings
     workflows = f"{settings.ui_address}/namespaces/{settings.temporal_namespace}/workflows"
     events = await context.reader.events(account, order_id)
-    return answer(tell(order, events, workflows_url=workflows if settings.ui_address else None))
+    sent = await context.reader.attempts(account, order_id)
+    return answer(tell(order, events, sent, workflows_url=workflows if settings.ui_address else None))
 
 
 async def _found(account: str, order_id: str, context: Context) -> Order:

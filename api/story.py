@@ -1,9 +1,11 @@
 """An order's facts, and its story in words. Each sentence rests on one recorded fact, which is shown beside it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
+from api.otherwise import otherwise, rests_on
 from api.schemas import order_json, reason_json, status_word
 from domain.approvals import APPROVED, REJECTED
 from domain.decisions import DECIDED_BY_PERSON
@@ -13,7 +15,7 @@ from domain.lifecycle import OrderEventType
 from domain.numbers import plain
 from domain.order import Order
 from domain.placement import Placement
-from domain.ports import RecordedEvent
+from domain.ports import RecordedAttempt, RecordedEvent
 from domain.unsent import REFUSED_UNSENT
 
 _E = OrderEventType
@@ -38,6 +40,7 @@ def event_json(recorded: RecordedEvent) -> dict[str, object]:
         "placement": event.placement,
         "crossing": _crossing_json(event),
         "arrival": _arrival_json(event),
+        "rests_on": rests_on(recorded),
     }
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -82,26 +85,82 @@ def _fill_json(event: OrderEvent) -> dict[str, object] | None:
     }
 
 
-def tell(order: Order, events: Sequence[RecordedEvent], *, workflows_url: str | None) -> dict[str, Any]:
+def tell(
+    order: Order,
+    events: Sequence[RecordedEvent],
+    attempts: Sequence[RecordedAttempt] = (),
+    *,
+    workflows_url: str | None,
+) -> dict[str, Any]:
     """Return the order's story. `workflows_url` is where the Web UI shows workflows, for a link to the order's."""
     workflow_id = order_workflow_id(order.account, order.order_id)
-    started: list[dict[str, object]] = [_chapter(order.created_at, f"Asked for: {order.ticket.summary()}.", {})]
+    story = [_chapter(order.created_at, f"Asked for: {order.ticket.summary()}.", {}, after=None)]
+    sent = {attempt.attempt: attempt for attempt in attempts}
+    before = order.created_at
+    for recorded in events:
+        event = recorded.event
+        text = _sentence(event, order)
+        if event.event_type is _E.SUBMITTED and event.attempt in sent:
+            text += f" {_sent(sent[event.attempt])}"
+        chapter = _chapter(event.ts_event, text, event_json(recorded), after=recorded.recorded_at - before)
+        if (words := otherwise(recorded, order)) is not None:
+            chapter["otherwise"] = words
+        story.append(chapter)
+        before = recorded.recorded_at
     return {
         "id": order.order_id,
         "summary": _summary(order),
-        "story": started
-        + [
-            _chapter(recorded.event.ts_event, _sentence(recorded.event, order), event_json(recorded))
-            for recorded in events
-        ],
+        "figures": _figures(order, events, attempts),
+        "story": story,
         "order": order_json(order),
         "workflow_id": workflow_id,
         "workflow_url": f"{workflows_url}/{workflow_id}" if workflows_url else None,
     }
 
 
-def _chapter(moment: datetime, text: str, evidence: Mapping[str, object]) -> dict[str, object]:
-    return {"time": moment, "text": text, "evidence": evidence}
+def _chapter(
+    moment: datetime, text: str, evidence: Mapping[str, object], *, after: timedelta | None
+) -> dict[str, object]:
+    chapter: dict[str, object] = {"time": moment, "text": text, "evidence": evidence}
+    if after is not None:
+        chapter["after_s"] = _seconds(after)
+    return chapter
+
+
+def _seconds(span: timedelta) -> Decimal:
+    """Return a span in seconds to the millisecond; clocks differ, and a span below zero says nothing."""
+    return max(Decimal(round(span / timedelta(milliseconds=1))) / 1000, Decimal(0))
+
+
+def _sent(attempt: RecordedAttempt) -> str:
+    signed = f"Signed at {attempt.signed_at:%H:%M:%S.%f}Z by {attempt.worker}"
+    return f"{signed}; leave to send was given at {attempt.left_at:%H:%M:%S.%f}Z." if attempt.left_at else f"{signed}."
+
+
+def _figures(order: Order, events: Sequence[RecordedEvent], attempts: Sequence[RecordedAttempt]) -> dict[str, object]:
+    """Return how often it was tried, and how long it waited for what, by the ledger's clock."""
+    doubts = 0
+    in_doubt, answered = timedelta(0), None
+    since: datetime | None = None
+    submitted: datetime | None = None
+    for recorded in events:
+        kind = recorded.event.event_type
+        if since is not None:
+            in_doubt, since = in_doubt + (recorded.recorded_at - since), None
+        if kind is _E.SUBMIT_UNKNOWN:
+            doubts, since = doubts + 1, recorded.recorded_at
+        if kind is _E.SUBMITTED and submitted is None:
+            submitted = recorded.recorded_at
+        if kind in (_E.ACCEPTED, _E.REJECTED) and answered is None and submitted is not None:
+            answered = recorded.recorded_at - submitted
+    ended = events[-1].recorded_at if events and order.is_final else None
+    return {
+        "attempts": len(attempts) or order.attempt,
+        "doubts": doubts,
+        "in_doubt_s": _seconds(in_doubt),
+        "venue_answered_in_s": _seconds(answered) if answered is not None else None,
+        "lived_s": _seconds(ended - order.created_at) if ended is not None else None,
+    }
 
 
 def _summary(order: Order) -> str:

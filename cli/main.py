@@ -11,15 +11,19 @@ from cli import (
     accounts,
     approvals,
     audit,
+    backup,
+    builds,
     cases,
     demo,
     doctor,
     doubts,
     equity,
+    explain,
     kill,
     notify,
     orders,
     render,
+    replay,
     report,
     risk,
     stack,
@@ -44,6 +48,10 @@ account.register(app)
 equity.register(app)
 report.register(app)
 tca.register(app)
+explain.register(app)
+replay.register(app)
+backup.register(app)
+builds.register(app)
 cases.register(app)
 approvals.register(app)
 kill.register(app)

@@ -22,13 +22,16 @@
     │   ├── DeadmanNotArmed     no dead-man switch of that scope is armed
     │   ├── NotHeld             only an order that is held is approved or rejected
     │   ├── FourEyes            who asked for an order cannot approve it
-    │   └── TicketDiffers       the approval is about another ticket
+    │   ├── TicketDiffers       the approval is about another ticket
+    │   ├── HistoryNotFound     neither the archive nor Temporal has a history of the order
+    │   └── LedgerNotEmpty      a backup is restored into an empty ledger alone
     ├── VenueError              the venue, or the way to it
     │   ├── VenueUnavailable    no answer, or an answer we cannot read  ask again later
     │   ├── RateLimited         the venue asks us to slow down          ask again after `retry_after_s`
     │   ├── ClockSkew           our clock is off for the venue          sync, then ask again
     │   ├── CredentialsRefused  key wrong, revoked or not permitted     a person must act; asked again
     │   └── VenueRefused        a proven refusal of this request        record and stop
+    ├── RecordDamaged           an archive or a backup is not what was written   take another copy
     ├── CredentialsUnavailable  the credential store gives none         ask again later
     ├── NoticeNotDelivered      no receiver took an alert's notice      told again later
     └── StoreUnavailable        the ledger does not answer              ask again later
@@ -201,6 +204,20 @@ class TicketDiffers(RequestError):
     advice = "Look at the order again, and approve what it is now."
 
 
+class HistoryNotFound(RequestError):
+    """Neither the archive nor Temporal has a history of that order."""
+
+    code = "HISTORY_NOT_FOUND"
+    advice = "Check the id and the account. The ledger's facts of an order are kept for ever: volex explain."
+
+
+class LedgerNotEmpty(RequestError):
+    """A backup is restored into an empty ledger alone: what stands there is never written over."""
+
+    code = "LEDGER_NOT_EMPTY"
+    advice = "Restore into an empty database, or into a data directory that does not exist yet."
+
+
 # The venue, or the way to it.
 
 
@@ -261,6 +278,13 @@ class VenueRefused(VenueError):
 
     code = "VENUE_REFUSED"
     advice = "Read the venue's words in `reason` and change the order."
+
+
+class RecordDamaged(ExecutionError):
+    """An archived history or a backup is not what was written: it was changed, or a part of it is missing."""
+
+    code = "RECORD_DAMAGED"
+    advice = "Take another copy of it. The ledger is not touched by this."
 
 
 class CredentialsUnavailable(ExecutionError):

@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, SecretStr
 from domain.comparison import Case
 from domain.events import Fill, OrderEvent, Reason
 from domain.instrument import Instrument
+from domain.journal import RecordedAttempt
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.limits import LimitSet
 from domain.numbers import Amount, Price, Quantity, SignedAmount
@@ -159,6 +160,8 @@ class RecordedEvent(Frozen):
     seq: int
     event: OrderEvent
     recorded_at: AwareDatetime
+    evidence: str | None = None
+    """What it rests on, as JSON: the limits that were looked at, or the venue's words."""
 
 
 class OrderStore(Protocol):
@@ -327,6 +330,9 @@ class OrderReader(Protocol):
     async def events(self, account: str, order_id: str) -> Sequence[RecordedEvent]:
         """Return the order's facts, oldest first."""
 
+    async def attempts(self, account: str, order_id: str) -> Sequence[RecordedAttempt]:
+        """Return the order's attempts, first one first."""
+
     async def fills(self, account: str, order_id: str) -> Sequence[Fill]:
         """Return the order's fills, oldest first."""
 
@@ -382,5 +388,6 @@ __all__ = [
     "OrderReader",
     "OrderStore",
     "Position",
+    "RecordedAttempt",
     "RecordedEvent",
 ]

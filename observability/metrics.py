@@ -71,6 +71,20 @@ NOTICES: Final = Counter(
     "volex_notices_total", "Notices of alerts by channel and what came of them: delivered, failed, given_up",
     ["channel", "outcome"], registry=REGISTRY,
 )  # fmt: skip
+HISTORIES_ARCHIVED: Final = Counter(
+    "volex_histories_archived_total", "Histories of closed workflows stored beside the ledger", ["account"],
+    registry=REGISTRY,
+)  # fmt: skip
+HISTORIES_LOST: Final = Counter(
+    "volex_histories_lost_total", "Ended orders whose history Temporal no longer had", ["account"], registry=REGISTRY
+)
+HISTORIES_OWED: Final = Gauge(
+    "volex_histories_owed", "Ended orders of this worker's accounts whose history is not archived yet",
+    registry=REGISTRY,
+)  # fmt: skip
+OLDEST_HISTORY_OWED_AGE: Final = Gauge(
+    "volex_oldest_history_owed_age_seconds", "Seconds since the oldest of them ended; 0 without any", registry=REGISTRY
+)
 VENUE_REQUESTS: Final = Counter(
     "volex_venue_requests_total", "Requests to a venue", ["account", "call", "outcome"], registry=REGISTRY
 )

@@ -6,6 +6,7 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -32,13 +33,27 @@ async def upgrade(url: str, terms: SeriesTerms | None = None) -> Timescale:
         await engine.dispose()
 
 
+async def upgrade_to(url: str, revision: str) -> None:
+    """Make the schema of one revision, with nothing in it. Raises `StoreUnavailable` when there is no answer."""
+    engine = open_engine(url, application_name="volex restore", pool_size=1)
+    try:
+        await in_transaction(engine, lambda connection: connection.run_sync(_upgrade, revision))
+    finally:
+        await engine.dispose()
+
+
+def knows(revision: str) -> bool:
+    """Tell whether there is a migration of that name."""
+    return any(script.revision == revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
+
+
 async def _upgrade_and_fill(connection: AsyncConnection, terms: SeriesTerms) -> Timescale:
     await connection.run_sync(_upgrade)
     await rebuild_if_empty(connection, now=datetime.now(UTC))
     return await hypertables.ensure(connection, terms)
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, revision: str = "head") -> None:
     connection.execute(text("SET LOCAL statement_timeout = 0"))
     connection.execute(text("SET LOCAL lock_timeout = 0"))
     connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
@@ -46,4 +61,4 @@ def _upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

@@ -11,12 +11,12 @@ from domain.events import Fill, OrderEvent
 from domain.lifecycle import AT_VENUE, OrderStatus
 from domain.limits import ScopeKind, scope_name, scope_row
 from domain.order import Order, TradingMode
-from domain.ports import BalanceSheet, Position, RecordedEvent
+from domain.ports import BalanceSheet, Position, RecordedAttempt, RecordedEvent
 from domain.position import Holding
 from storage import cases, order_rows
 from storage.database import in_transaction
 from storage.risk_tables import exposures
-from storage.tables import account_states, balances, fills, order_events, orders
+from storage.tables import account_states, attempts, balances, fills, order_events, orders
 
 
 class SqlOrderReader:
@@ -76,10 +76,28 @@ class SqlOrderReader:
         async def read(connection: AsyncConnection) -> Sequence[RecordedEvent]:
             return [
                 RecordedEvent(
-                    seq=row.seq, event=OrderEvent.model_validate_json(row.document), recorded_at=row.recorded_at
+                    seq=row.seq,
+                    event=OrderEvent.model_validate_json(row.document),
+                    recorded_at=row.recorded_at,
+                    evidence=row.evidence,
                 )
                 for row in await connection.execute(query)
             ]
+
+        return await in_transaction(self._engine, read)
+
+    async def attempts(self, account: str, order_id: str) -> Sequence[RecordedAttempt]:
+        """Return the order's attempts, first one first."""
+        columns = [attempts.c[name] for name in RecordedAttempt.model_fields]
+        query = (
+            select(*columns)
+            .where(attempts.c.account == account, attempts.c.order_id == order_id)
+            .order_by(attempts.c.attempt)
+        )
+
+        async def read(connection: AsyncConnection) -> Sequence[RecordedAttempt]:
+            rows = await connection.execute(query)
+            return [RecordedAttempt.model_validate(dict(row._mapping)) for row in rows]
 
         return await in_transaction(self._engine, read)
 

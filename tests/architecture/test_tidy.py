@@ -40,6 +40,7 @@ BROAD_EXCEPT_IN = {
     "worker.py": "the last frame of the process: whatever ended it is logged",
     "cli/": "the last frame of a command: one line instead of a traceback",
     "embedded/": "whatever stops one part must stop the others",
+    "storage/archive_location.py": "each kind of place has errors of its own; what failed is tried again",
     "exchanges/": "whatever a parser raises after bytes left is UNKNOWN",
     "observability/metrics.py": "counts what passes, and passes it on",
     "starter/upkeep.py": "the last frame of an endless task, which no order waits for: told, and gone on with",

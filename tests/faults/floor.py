@@ -15,7 +15,7 @@ import httpx2
 
 from api.numbers import write_json
 from embedded.child import free_port
-from embedded.stack import EmbeddedStack, StackOptions
+from embedded.stack import ALL_PARTS, EmbeddedStack, StackOptions
 from simulator.running import API_KEY, SECRET_KEY
 from tests.faults import audit
 
@@ -232,6 +232,7 @@ async def open_floor(
     stops: str = "native",
     with_paper: bool = False,
     environ: Mapping[str, str] | None = None,
+    parts: frozenset[str] = ALL_PARTS,
 ) -> AsyncIterator[Floor]:
     """Bring a stack and the local venue up in a directory, held still and without faults.
 
@@ -253,6 +254,7 @@ async def open_floor(
     options = StackOptions(
         **account,
         workers=workers,
+        parts=parts,
         ports={"simulator": port, "simulator_control": control_port},
         simulator_arguments=(*(word for held in balances for word in ("--balance", held)), "--tick-interval-s", "0.1"),
     )

@@ -1,6 +1,7 @@
 """The wire's words: what a body may say, and how an order is shown."""
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,6 +12,7 @@ from api.schemas import STATUS_WORDS, AmendBody, OrderBody, order_json, parse_bo
 from api.story import _WORDS, event_json, tell
 from domain.events import OrderEvent
 from domain.instrument import deny
+from domain.journal import RecordedAttempt
 from domain.lifecycle import OrderEventType, OrderStatus
 from domain.order import TimeInForce, TradingMode
 from domain.ports import RecordedEvent
@@ -120,3 +122,33 @@ def test_fact_of_any_kind_can_be_shown_and_told(event_type):
     asked, told = tell(order, [recorded], workflows_url=None)["story"]
     assert "BUY 0.1 BTC/USDT @ 100 LIMIT GTC" in asked["text"]
     assert told["text"].endswith("the reason's words.")
+
+
+def test_story_tells_the_limits_that_were_looked_at_the_doubt_and_what_would_have_happened_otherwise():
+    order = make_request().new_order(exchange="binanceus", mode=TradingMode.LIVE)
+    finding = {"limit": "max_order_notional", "scope": "account:binanceus", "answer": "ALLOW", "code": "X", "text": "y",
+               "numbers": {"notional": "10", "limit": "100000"}}  # fmt: skip
+    kinds = [OrderEventType.ADMITTED, OrderEventType.SUBMITTED, OrderEventType.SUBMIT_UNKNOWN, OrderEventType.ACCEPTED]
+    events = [
+        RecordedEvent(
+            seq=number,
+            event=OrderEvent(event_type=kind, ts_event=NOW, attempt=1),
+            recorded_at=order.created_at + timedelta(seconds=number),
+            evidence=json.dumps([finding]) if kind is OrderEventType.ADMITTED else None,
+        )
+        for number, kind in enumerate(kinds, start=1)
+    ]
+    sent = RecordedAttempt(
+        attempt=1, client_order_id="c", worker="worker@host#1", state="CLOSED", signed_at=NOW, left_at=NOW
+    )
+    told = tell(order, events, [sent], workflows_url=None)
+    _, admitted, submitted, unknown, accepted = told["story"]
+    assert "max_order_notional of account:binanceus (notional=10, limit=100000)" in admitted["otherwise"]
+    assert admitted["evidence"]["rests_on"] == [finding]
+    assert "by worker@host#1; leave to send was given at" in submitted["text"]
+    assert "two orders might work" in unknown["otherwise"]
+    assert f"found by its id {order.order_id}" in accepted["otherwise"]
+    assert (admitted["after_s"], unknown["after_s"]) == (Decimal(1), Decimal(1))
+    figures = told["figures"]
+    assert (figures["attempts"], figures["doubts"], figures["in_doubt_s"]) == (1, 1, Decimal(1))
+    assert figures["venue_answered_in_s"] == Decimal(2)

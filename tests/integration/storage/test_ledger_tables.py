@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import storage.alert_tables
 import storage.approval_tables
+import storage.archive_tables
 import storage.audit_tables
 import storage.kill_tables
 import storage.paper_tables
