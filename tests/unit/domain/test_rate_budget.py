@@ -29,7 +29,7 @@ def test_what_was_spent_counts_for_a_window_from_the_telling() -> None:
 
 
 def test_a_steady_trickle_leaves_the_window_as_it_came() -> None:
-    """For ten minutes less is asked each second than the window allows: all of it is given, and none is kept for ever."""
+    """For ten minutes less is spent than the window allows: all of it is given, and none is kept for ever."""
     shared = Shared()
     for second in range(600):
         spends = ask(WEIGHT, spent=8 * UNIT, wants=60 * UNIT, least=UNIT, priority=Priority.READ)
