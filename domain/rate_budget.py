@@ -185,11 +185,16 @@ def _amount(ask: Ask, *, kept: int, room: int, waiting: int) -> int:
 
 
 def _counted(spent: Sequence[tuple[int, int]], amount: int, *, until_ms: int, budget: Budget) -> list[tuple[int, int]]:
-    """Add an entry; one that ends nearly at the same time as the latest becomes one with it."""
+    """Add an entry; one that ends in the same step of the clock as the latest becomes one with it.
+
+    The steps are the clock's, not counted from the latest entry: else a steady trickle would put the end of one entry
+    off for ever, and nothing of it would ever leave the window.
+    """
     entries = list(spent)
     if amount <= 0:
         return entries
-    if entries and abs(entries[-1][1] - until_ms) <= budget.window_ms // STEPS:
+    step_ms = max(budget.window_ms // STEPS, 1)
+    if entries and entries[-1][1] // step_ms == until_ms // step_ms:
         last_amount, last_until = entries.pop()
         return [*entries, (last_amount + amount, max(last_until, until_ms))]
     return [*entries, (amount, until_ms)]

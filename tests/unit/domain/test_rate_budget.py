@@ -28,6 +28,17 @@ def test_what_was_spent_counts_for_a_window_from_the_telling() -> None:
     assert lease.amount == 50 * UNIT
 
 
+def test_a_steady_trickle_leaves_the_window_as_it_came() -> None:
+    """For ten minutes less is spent than the window allows: all of it is given, and none is kept for ever."""
+    shared = Shared()
+    for second in range(600):
+        spends = ask(WEIGHT, spent=8 * UNIT, wants=60 * UNIT, least=UNIT, priority=Priority.READ)
+        shared, lease = settle(shared, spends, holder="a", now_ms=1000 * second)
+        assert lease.amount == 60 * UNIT, second
+        assert shared.counting(1000 * second) <= (480 + 60 + 8 * 4) * UNIT, "a window's, the lease, a step of the clock"
+    assert len(shared.spent) <= 21
+
+
 def test_each_priority_leaves_a_part_to_the_more_urgent() -> None:
     got = []
     shared = Shared()
