@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from pydantic import RootModel
-from sqlalchemy import BindParameter, Text, bindparam, literal, select
+from sqlalchemy import BindParameter, Row, Text, bindparam, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -57,9 +58,10 @@ _LOOK = select(
     .where(balances.c.account == _ACCOUNT, balances.c.asset == bindparam("asset"))
     .scalar_subquery()
     .label("available"),
-    valuation.LATEST_OF_SYMBOL.label("mark"),
 ).select_from(_ONCE.outerjoin(account_states, account_states.c.account == _ACCOUNT))
 """All that the gate needs to know, in one round trip."""
+_LOOK_WITH_MARK = _LOOK.add_columns(valuation.LATEST_OF_SYMBOL.label("mark"))
+"""Likewise, for an order whose market nobody has asked for."""
 
 
 @dataclass(frozen=True)
@@ -256,9 +258,11 @@ async def look(
     base_asset, quote_asset = request.ticket.symbol.split("/")
     asset = quote_asset if request.ticket.side is OrderSide.BUY else base_asset
     scopes = list(scopes_of(request))
-    key = {"account": request.account, "order_id": request.order_id, "asset": asset, "scopes": scopes}
-    key |= valuation.key_of_latest(request.ticket.symbol, terms.mode, now=marks_since)
-    row = (await connection.execute(_LOOK, key)).one()
+    key: dict[str, Any] = {"account": request.account, "order_id": request.order_id, "asset": asset, "scopes": scopes}
+    query = _LOOK
+    if marks_since is not None:
+        query, key = _LOOK_WITH_MARK, key | valuation.key_of_latest(request.ticket.symbol, terms.mode, now=marks_since)
+    row: Row[Any] = (await connection.execute(query, key)).one()
     since = (row.served_since or terms.reconciled_since) if terms.reconciled_since is not None else None
     compared = since is None or (row.reconciled_at is not None and row.reconciled_at >= since)
     continuity.refuse_if(row.unverified)
@@ -270,7 +274,7 @@ async def look(
     )
     order = Order.model_validate_json(row.document) if row.document is not None else None
     recorded = same_ticket(order, request) if order is not None else None
-    mark = Arrival.model_validate_json(row.mark) if row.mark is not None else None
+    mark = Arrival.model_validate_json(row.mark) if marks_since is not None and row.mark is not None else None
     return Looked(recorded, exposure, limit_sets.parsed(row.limits), mark)
 
 

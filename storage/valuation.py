@@ -55,7 +55,7 @@ LATEST_OF_SYMBOL: Final = (
     .limit(1)
     .scalar_subquery()
 )  # fmt: skip
-"""An account's latest usable mark of one symbol as an `Arrival`; nothing where the times are NULL."""
+"""An account's latest usable mark of one symbol as an `Arrival`."""
 _REALIZED = text(
     "SELECT symbol, sum(realized) AS realized FROM realizations WHERE scope = :scope AND at >= :since GROUP BY symbol"
 )
@@ -112,10 +112,10 @@ async def marks_of(
     return {row.symbol: mark_of(row) for row in await connection.execute(_LATEST, key)}
 
 
-def key_of_latest(symbol: str, mode: TradingMode, *, now: datetime | None) -> dict[str, Any]:
-    """Return the values of `LATEST_OF_SYMBOL`, beside the account's; without `now` it finds nothing."""
-    oldest = now - MARK_USABLE if now is not None else None
-    span = {"marks_minute": oldest - MINUTE if oldest is not None else None, "marks_from": oldest, "marks_until": now}
+def key_of_latest(symbol: str, mode: TradingMode, *, now: datetime) -> dict[str, Any]:
+    """Return the values of `LATEST_OF_SYMBOL`, beside the account's."""
+    oldest = now - MARK_USABLE
+    span = {"marks_minute": oldest - MINUTE, "marks_from": oldest, "marks_until": now}
     return {"mark_symbol": symbol, "mark_mode": mode, **span}
 
 
