@@ -20,6 +20,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from activities.approval_activities import ApprovalActivities
 from activities.case_activities import CaseActivities
+from activities.checkpoints import keep_checkpoints
 from activities.feed_activities import FeedActivities, FeedPace, Follower
 from activities.kill_activities import KillActivities
 from activities.ledger_activities import LedgerActivities
@@ -48,6 +49,7 @@ from starter.order_workflows import TemporalOrderWorkflows
 from storage import kill_switch
 from storage.accounting_store import SqlAccountingStore
 from storage.approvals import SqlApprovalStore
+from storage.audit_store import SqlAuditStore
 from storage.comparison import SqlReconciliationStore
 from storage.database import open_engine
 from storage.kill_sweeps import SqlSweepStore, SqlSwitches, loss_trips
@@ -103,6 +105,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             keep_sweeping(client, SqlSweepStore(engine), served, kill.cancel_now),
             keep_watching(_trip_watch(settings, engine, exchanges).round),
             *upkeep(settings, engine, served),
+            keep_checkpoints(SqlAuditStore(engine, made_by=identity, clock=system_clock)),
         ):
             stack.callback(asyncio.create_task(endless).cancel)
         log.info("worker_ready", extra={"identity": identity, "accounts": list(served)})

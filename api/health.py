@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -80,6 +80,7 @@ class HealthChecks:
             status = "degraded" if DOWN in (vault, *exchanges.values()) else "healthy"
         return {
             "status": status,
+            "timestamp": datetime.now(UTC),
             "components": {
                 "vault": vault,
                 "database": database,

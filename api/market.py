@@ -1,10 +1,11 @@
 """Exchanges and prices."""
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Response
+from pydantic import BaseModel
 
 from api.context import Account, Context, Ctx, answer
 from api.schemas import ExchangeStatusJson, TickerJson
@@ -15,10 +16,18 @@ STATUS_TIMEOUT_S = 5.0
 LEDGER_TIMEOUT_S = 1.0
 
 
-@router.get("/exchanges", response_model=list[str])
+class ExchangesJson(BaseModel):
+    """The configured accounts, and whether all of them trade on paper whatever their own mode says."""
+
+    available_exchanges: list[str]
+    dry_run_mode: bool
+
+
+@router.get("/exchanges", response_model=ExchangesJson)
 async def exchanges(context: Ctx) -> Response:
     """Name the configured accounts: what every other call takes as `exchange`."""
-    return answer(list(context.settings.accounts))
+    settings = context.settings
+    return answer(ExchangesJson(available_exchanges=list(settings.accounts), dry_run_mode=settings.dry_run_mode))
 
 
 @router.get("/exchanges/{exchange}/status", response_model=ExchangeStatusJson)
@@ -32,6 +41,7 @@ async def exchange_status(account: Account, context: Ctx) -> Response:
             name=account,
             exchange=context.settings.accounts[account].exchange,
             status="ok" if status.reachable else "unavailable",
+            timestamp=datetime.now(UTC),
             mode=context.settings.mode_of(account),
             reconciled_at=reconciled_at,
             **status.model_dump(exclude={"reachable"}),

@@ -296,6 +296,7 @@ class ExchangeStatusJson(BaseModel):
     name: str
     exchange: str
     status: str
+    timestamp: datetime = Field(description="when this was answered; the rest is up to half a minute old")
     mode: TradingMode
     markets_count: int
     latency_ms: int | None

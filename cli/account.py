@@ -82,6 +82,11 @@ class Rest:
         """
         return self._ask("GET", path, params=parameters)
 
+    def accounts(self) -> list[str]:
+        """Return the names of the configured accounts; raises like `get`."""
+        names: list[str] = json_text.loads(self.get("/exchanges"))["available_exchanges"]
+        return names
+
     def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S) -> str:
         """Send a body as JSON with exact numbers, and return the body of the answer; raises like `get`."""
         return self._send("POST", path, body, timeout_s)
@@ -218,7 +223,7 @@ def exchanges(json: AsJson = False, data_dir: DataDir = None) -> None:
     Example: volex exchanges
     """
     with reaching(data_dir, json=json) as rest:
-        names: list[str] = json_text.loads(rest.get("/exchanges"))
+        names = rest.accounts()
         statuses = [rest.get(f"/exchanges/{in_path(name)}/status") for name in names]
     if json:
         typer.echo(f"[{','.join(statuses)}]")

@@ -70,7 +70,7 @@ def cases(
     if before is not None:
         parameters["before"] = str(before)
     with reaching(data_dir, json=json) as rest:
-        names: list[str] = [account] if account is not None else json_text.loads(rest.get("/exchanges"))
+        names = [account] if account is not None else rest.accounts()
         pages = [rest.get(f"/cases/{in_path(name)}", **parameters) for name in names]
     if json:
         inner = (page.strip()[1:-1] for page in pages)

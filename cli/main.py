@@ -10,6 +10,7 @@ from cli import (
     account,
     accounts,
     approvals,
+    audit,
     cases,
     demo,
     doctor,
@@ -46,6 +47,7 @@ cases.register(app)
 approvals.register(app)
 kill.register(app)
 risk.register(app)
+audit.register(app)
 doctor.register(app)
 accounts.register(app)
 vault.register(app)

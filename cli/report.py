@@ -77,7 +77,7 @@ def report(
     """
     with reaching(data_dir, json=False) as rest:
         write = _writer(form, output)
-        names: list[str] = [account] if account is not None else json_text.loads(rest.get("/exchanges"))
+        names = [account] if account is not None else rest.accounts()
         parameters = {"year": str(year), "method": method.value} | ({"mode": mode.value} if mode is not None else {})
         counted = Counted(row for name in names for row in rows(rest, kind, name, parameters))
         with target(output, binary=form is Format.PARQUET) as file:

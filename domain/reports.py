@@ -12,6 +12,16 @@ class _Report(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class VenueAnswer(_Report):
+    """The venue's own words, as evidence: what came back of one request, secrets masked."""
+
+    http_status: int
+    request_id: str | None = None
+    """The venue's name for the request, where it gives one: what its support asks for."""
+    body: str
+    """As kept in the ledger, under the hash that the fact names: masked, and cut where it is very long."""
+
+
 class VenueOrderStatus(StrEnum):
     """The venue's word. An adapter that meets a word it does not know raises, it never guesses."""
 
@@ -39,6 +49,8 @@ class OrderReport(_Report):
     trades: tuple[Fill, ...] = ()
     """Trades that came with the report itself (Binance's FULL answer); may be fewer than there are."""
     ts_event: AwareDatetime | None = None
+    answer: VenueAnswer | None = None
+    """What it was read from, where that was the answer to a question about this order alone."""
 
 
 class OrderRef(_Report):
@@ -85,6 +97,8 @@ class SubmitOutcome(_Report):
     report: OrderReport | None = None
     reason: Reason | None = None
     retry_after_s: int = 0
+    answer: VenueAnswer | None = None
+    """What the venue answered to the POST; `None` when no whole answer came."""
 
 
 class Balance(_Report):

@@ -30,6 +30,7 @@ from domain.reports import (
     VenueStatus,
 )
 from domain.triggers import PublicTrade
+from exchanges.answers import answer_of
 from exchanges.ccxt_client import VenueClient
 from exchanges.ccxt_mapping import (
     balances_from,
@@ -127,6 +128,7 @@ class CcxtExchange:
             rules=self._rules,
             now=self._client.clock(),
         )
+        outcome = outcome.model_copy(update={"answer": answer_of(probe.order_call)})
         self._client.note_submission(probe, outcome)
         return await self._client.keys.judged(outcome, version)
 
@@ -261,7 +263,7 @@ class CcxtExchange:
             raise VenueUnavailable(f"the venue answered for another order than {ref.client_order_id}")
         if not asked_by_ours and report.venue_order_id != ref.venue_order_id:
             raise VenueUnavailable(f"the venue answered for another order than {ref.venue_order_id}")
-        return report
+        return report.model_copy(update={"answer": answer_of(call)})
 
     async def _search(self, ref: OrderRef, priority: Priority) -> OrderReport | None:
         """Go through the venue's lists; each must be whole before absence is believed."""

@@ -136,7 +136,7 @@ async def record_outcome(
 
     A later "unknown" never overwrites what was learned before it.
     """
-    words = outcome.model_dump_json(exclude_none=True)
+    words = outcome.model_dump_json(exclude_none=True, exclude={"answer": {"body"}, "report": {"answer"}})
     unknown = outcome.verdict is SubmitVerdict.UNKNOWN
     changes: dict[str, object] = {
         "outcome": func.coalesce(attempts.c.outcome, literal(words, Document())) if unknown else words

@@ -37,10 +37,14 @@ _UPDATE_ORDER = """
         notify_seq = coalesce(:notify_seq ::integer, notify_seq)
     WHERE account = :account AND order_id = :order_id
 """
+_KEEP_BODY = """
+    INSERT INTO audit_bodies (hash, body) SELECT sha256(convert_to(told, 'UTF8')), told
+    FROM (SELECT :body ::text AS told) AS given WHERE told IS NOT NULL ON CONFLICT DO NOTHING
+"""
 _ADD = text(INSERT_ORDER)
 _APPEND = text(INSERT_FACTS.format(given=""))
 _UPDATE = text(_UPDATE_ORDER)
-_SAVE = text(f"WITH facts AS ({INSERT_FACTS.format(given='')}) {_UPDATE_ORDER}")
+_SAVE = text(f"WITH facts AS ({INSERT_FACTS.format(given='')}), kept AS ({_KEEP_BODY}) {_UPDATE_ORDER}")
 """Facts and what they made of the order, in one round trip."""
 
 
@@ -99,6 +103,7 @@ async def save(
     *,
     notify: bool = False,
     evidence: str | None = None,
+    body: str | None = None,
 ) -> None:
     """Write the order's new state and the facts that led to it.
 
@@ -108,10 +113,12 @@ async def save(
         Whether the order's workflow shall hear of them.
     evidence
         The venue's words that the last of the facts rests on, as JSON text.
+    body
+        The raw answer that they were read from, kept apart under the hash that the evidence names.
     """
     if events:
-        told = order.seq if notify else None
-        await connection.execute(_SAVE, {**_row(order), "notify_seq": told, **facts_of(order, events, evidence)})
+        told = {"notify_seq": order.seq if notify else None, "body": body}
+        await connection.execute(_SAVE, {**_row(order), **told, **facts_of(order, events, evidence)})
 
 
 async def append(connection: AsyncConnection, order: Order, event: OrderEvent, *, evidence: str | None = None) -> None:
@@ -120,10 +127,17 @@ async def append(connection: AsyncConnection, order: Order, event: OrderEvent, *
     await connection.execute(_APPEND, {**key, **facts_of(order, [event], evidence)})
 
 
-async def change(connection: AsyncConnection, order: Order, event: OrderEvent) -> Order:
-    """Apply one fact and write it."""
+async def change(
+    connection: AsyncConnection,
+    order: Order,
+    event: OrderEvent,
+    *,
+    evidence: str | None = None,
+    body: str | None = None,
+) -> Order:
+    """Apply one fact and write it, with what it rests on."""
     changed = order.apply(event)
-    await save(connection, changed, [event])
+    await save(connection, changed, [event], evidence=evidence, body=body)
     return changed
 
 

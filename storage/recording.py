@@ -17,9 +17,9 @@ from domain.order import Order, OrderType
 from domain.ports import Attempt, Notice
 from domain.protocol import STATE_AFTER, UNDECIDED, AttemptState, Subject, fact_of, subject_of, trades_only
 from domain.reconciliation import TRADES_MISSING, Belief, believe, trades_missing, with_owed
-from domain.reports import OrderReport, SubmitOutcome
+from domain.reports import OrderReport, SubmitOutcome, VenueAnswer
 from domain.risk import AccountTerms, Exposure, balance_denial, check_amendment
-from storage import attempts, cases, exposures, gate, holdings, limit_sets, order_rows
+from storage import attempts, cases, evidence, exposures, gate, holdings, limit_sets, order_rows
 from storage.kill_switch import why_stopped
 from storage.tables import fills
 
@@ -33,9 +33,11 @@ async def record_outcome(
     wanted = STATE_AFTER[event_type] if event_type is not None else None
     state = await attempts.record_outcome(connection, attempt, outcome, state=wanted)
     if event_type is OrderEventType.ACCEPTED and outcome.report is not None:
-        return (await _believe(connection, order, outcome.report, (), now)).order
+        report = outcome.report.model_copy(update={"answer": outcome.answer})
+        return (await _believe(connection, order, report, (), now)).order
     if event_type is not None:
-        return await _change(connection, order, OrderEvent(event_type=event_type, ts_event=now, reason=outcome.reason))
+        event = OrderEvent(event_type=event_type, ts_event=now, reason=outcome.reason)
+        return await _change(connection, order, event, answer=outcome.answer)
     if outcome.report is not None and state is AttemptState.VOID:
         return await _open_case(connection, order, _unexpected(outcome.report))
     return order
@@ -86,9 +88,12 @@ async def _believe(
     fresh = [event.fill for event in belief.events if event.fill is not None]
     if fresh:
         await connection.execute(insert(fills), [_fill_row(order, fill) for fill in fresh])
-    evidence = report.model_dump_json(exclude_none=True, exclude={"trades"})
     if belief.events:
-        await order_rows.save(connection, belief.order, belief.events, notify=notify, evidence=evidence)
+        told = {
+            "evidence": evidence.of_report(report, report.answer),
+            "body": report.answer.body if report.answer is not None else None,
+        }
+        await order_rows.save(connection, belief.order, belief.events, notify=notify, **told)
     elif belief.order != order:
         await order_rows.mark(connection, belief.order)
     # Balances and positions are shared by all orders of the account: they are locked last, and so the shortest.
@@ -143,9 +148,12 @@ async def _no_longer_owed(connection: AsyncConnection, order: Order, now: dateti
     return order.model_copy(update={"needs_attention": await cases.any_open(connection, order.account, order.order_id)})
 
 
-async def _change(connection: AsyncConnection, order: Order, event: OrderEvent) -> Order:
+async def _change(
+    connection: AsyncConnection, order: Order, event: OrderEvent, *, answer: VenueAnswer | None = None
+) -> Order:
     """Apply one fact; an order that ends with it gives its reservation back."""
-    changed = await order_rows.change(connection, order, event)
+    told, body = evidence.of_answer(answer), answer.body if answer is not None else None
+    changed = await order_rows.change(connection, order, event, evidence=told, body=body)
     if changed.is_final and not order.is_final:
         await holdings.settle(connection, changed, (), now=event.ts_event)
     return changed

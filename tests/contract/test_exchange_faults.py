@@ -1,6 +1,7 @@
 """Faults of venue and network, judged by the venue's own ledger: one POST, the right verdict, and found after."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,6 +52,20 @@ async def test_lost_answer_is_in_doubt_and_a_look_tells_the_truth(
     assert await venue.order_count(sent.client_order_id) == orders
     found = await venue.exchange.fetch_order(ref_of(sent))
     assert (found is not None) == bool(orders)
+
+
+async def test_what_the_venue_answered_is_kept_as_evidence_with_its_name_for_the_request(
+    venue: SimulatedDriver,
+) -> None:
+    outcome = await venue.exchange.submit(sent := order(), last_look=yes)
+    refused = await venue.exchange.submit(order(quantity=D("100000")), last_look=yes)
+    found = await venue.exchange.fetch_order(ref_of(sent))
+    assert outcome.answer is not None and refused.answer is not None and found is not None and found.answer is not None
+    assert (outcome.answer.http_status, refused.answer.http_status, found.answer.http_status) == (200, 400, 200)
+    told = json.loads(outcome.answer.body)
+    assert (told["clientOrderId"], str(told["orderId"])) == (sent.client_order_id, found.venue_order_id)
+    assert json.loads(found.answer.body)["orderId"] == told["orderId"]
+    assert json.loads(refused.answer.body)["code"] == -2010
 
 
 async def test_order_that_is_delayed_beyond_its_window_is_refused_by_the_venue_itself(venue: SimulatedDriver) -> None:

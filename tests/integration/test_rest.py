@@ -231,7 +231,7 @@ async def test_story_tells_the_facts_in_order(rest):
 
 async def test_account_and_market_are_shown_in_the_fixed_shapes(rest):
     await place(rest, MARKET)
-    assert (await rest.get("/exchanges")).json() == ["binanceus"]
+    assert (await rest.get("/exchanges")).json() == {"available_exchanges": ["binanceus"], "dry_run_mode": True}
     status = (await rest.get("/exchanges/binanceus/status")).json()
     assert (status["status"], status["mode"]) == ("ok", "paper")
     assert status["markets_count"] > 0

@@ -41,7 +41,7 @@ class Answers(Rest):
     def get(self, path: str, **parameters: str) -> str:
         """Tell the accounts."""
         assert path == "/exchanges"
-        return json.dumps(list(self._answers))
+        return json.dumps({"available_exchanges": list(self._answers)})
 
     def lines(self, path: str, **parameters: str) -> Iterator[str]:
         """Give out the lines of an account's record."""

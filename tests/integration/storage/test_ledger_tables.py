@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import storage.approval_tables
+import storage.audit_tables
 import storage.kill_tables
 import storage.paper_tables
 import storage.performance_tables
@@ -79,6 +80,9 @@ async def test_every_numeric_column_has_its_bounds(engine: AsyncEngine) -> None:
         "UPDATE fills SET last_qty = 1",
         "DELETE FROM fills",
         "TRUNCATE fills CASCADE",
+        "UPDATE audit_events SET actor = 'somebody'",
+        "DELETE FROM audit_events",
+        "TRUNCATE audit_events",
     ],
 )
 async def test_facts_are_never_changed(life: Life, engine: AsyncEngine, statement: str) -> None:
