@@ -30,6 +30,10 @@ _LOCK: Final = 0x6175646974
 _MARK = text("SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS upto FROM audit_entry")
 _NEXT_TRANSACTION = text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
 _OLDEST_TRANSACTION = text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+_WHERE = text(
+    "SELECT pg_postmaster_start_time()::text || oid::text FROM pg_database WHERE datname = current_database()"
+)
+"""Changes when the database has come back: perhaps from a backup, where numbers begin again below the mark."""
 _MINE = text(f"SELECT pg_try_advisory_xact_lock({_LOCK})")
 _LAST = text("SELECT * FROM audit_checkpoints ORDER BY number DESC LIMIT 1")
 _TOPS = """
@@ -63,7 +67,7 @@ class SqlAuditStore:
         self._engine = engine
         self._made_by = made_by
         self._clock = clock
-        self._mark: tuple[int, int] | None = None
+        self._mark: tuple[int, int, str] | None = None
 
     async def checkpoint(self) -> Checkpoint | None:
         """Cover what was written before the call before."""
@@ -72,8 +76,10 @@ class SqlAuditStore:
             return None
         return await in_transaction(self._engine, lambda connection: self._make(connection, mark))
 
-    async def _make(self, connection: AsyncConnection, mark: tuple[int, int]) -> Checkpoint | None:
-        upto, before = mark
+    async def _make(self, connection: AsyncConnection, mark: tuple[int, int, str]) -> Checkpoint | None:
+        upto, before, where = mark
+        if (await connection.execute(_WHERE)).scalar_one() != where:
+            return None
         if int((await connection.execute(_OLDEST_TRANSACTION)).scalar_one()) < before:
             self._mark = mark  # a transaction of then is still at work: the same again at the next call
             return None
@@ -82,10 +88,11 @@ class SqlAuditStore:
         return await make_checkpoint(connection, upto=upto, made_by=self._made_by, now=self._clock())
 
 
-async def _mark(connection: AsyncConnection) -> tuple[int, int]:
+async def _mark(connection: AsyncConnection) -> tuple[int, int, str]:
     """Return the latest number drawn, and the transaction that will be the next: who drew it came before that one."""
     upto = int((await connection.execute(_MARK)).scalar_one())
-    return upto, int((await connection.execute(_NEXT_TRANSACTION)).scalar_one())
+    following = int((await connection.execute(_NEXT_TRANSACTION)).scalar_one())
+    return upto, following, str((await connection.execute(_WHERE)).scalar_one())
 
 
 async def make_checkpoint(connection: AsyncConnection, *, upto: int, made_by: str, now: datetime) -> Checkpoint | None:

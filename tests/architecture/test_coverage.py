@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "coverage.md").read_text("utf-8")
-_NAMED = re.compile(r"`([\w./-]+\.(?:py|md|json|yml)|Dockerfile)(?:::(\w+))?`")
+_NAMED = re.compile(r"`([\w.-][\w./-]*\.(?:py|md|json|yml)|Dockerfile)(?:::(\w+))?`")
 
 
 def named() -> list[tuple[str, str | None]]:

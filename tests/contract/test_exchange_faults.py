@@ -65,7 +65,7 @@ async def test_what_the_venue_answered_is_kept_as_evidence_with_its_name_for_the
     told = json.loads(outcome.answer.body)
     assert (told["clientOrderId"], str(told["orderId"])) == (sent.client_order_id, found.venue_order_id)
     assert json.loads(found.answer.body)["orderId"] == told["orderId"]
-    assert json.loads(refused.answer.body)["code"] == -2010
+    assert json.loads(refused.answer.body)["code"] == -1013
 
 
 async def test_order_that_is_delayed_beyond_its_window_is_refused_by_the_venue_itself(venue: SimulatedDriver) -> None:

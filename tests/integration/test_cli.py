@@ -1,6 +1,7 @@
 """The `volex` commands as a user runs them, each a process of its own, on the whole stack."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -138,6 +140,44 @@ async def test_account_and_market_are_shown(data_dir):
     assert wrong.code == 2 and "BTC/USDT" in wrong.err
     problem = await volex(data_dir, "balance", "nowhere", "--json")
     assert (problem.code, problem.told()["code"]) == (2, "ACCOUNT_UNKNOWN")
+
+
+async def test_audit_of_the_whole_stack_is_intact_until_a_row_is_changed_and_then_names_it(data_dir):
+    """Everything that the tests before have done is verified; the checkpoints are those that the worker made."""
+    order_id = (
+        await volex(data_dir, "order", "place", "buy", "0.001", "BTC/USDT", "--wait", "final", "--json")
+    ).told()["id"]
+    async with asyncio.timeout(60):
+        while (end := await volex(data_dir, "audit", "verify", "--json")).told()["last_checkpoint"] is None:
+            assert end.code == 0, end.out
+            await asyncio.sleep(1)
+    told = end.told()
+    assert (end.code, told["intact"], told["found"]) == (0, True, [])
+    kept = told["last_checkpoint"]["hash"]
+    assert (await volex(data_dir, "audit", "verify", "--expect", kept)).out.startswith("Intact: ")
+    assert (await volex(data_dir, "audit", "verify", "--expect", "ab" * 32)).code == 1
+    assert (await volex(data_dir, "audit", "verify", "--expect", "none")).code == 2
+    async with changed(data_dir, "UPDATE fills SET last_px = last_px {} 1 WHERE order_id = $1", order_id):
+        of_order = await volex(data_dir, "audit", "verify", "--order", order_id)
+        whole = await volex(data_dir, "audit", "verify", "--json")
+    assert (of_order.code, whole.code) == (1, 1) and order_id in of_order.out
+    (found,) = whole.told()["found"]
+    assert (found["kind"], found["table"], found["chain"]) == ("changed", "fills", f"order:binanceus/{order_id}")
+    assert (await volex(data_dir, "audit", "verify")).code == 0
+
+
+@contextlib.asynccontextmanager
+async def changed(data_dir: Path, statement: str, order_id: str) -> AsyncIterator[None]:
+    """Change rows past the triggers, as the database's owner can, and change them back."""
+    ready = json.loads((data_dir / "run" / "ready.json").read_text("utf-8"))
+    connection = await asyncpg.connect(ready["database"])
+    await connection.execute("SET session_replication_role = replica")
+    await connection.execute(statement.format("+"), order_id)
+    try:
+        yield
+    finally:
+        await connection.execute(statement.format("-"), order_id)
+        await connection.close()
 
 
 async def test_doctor_finds_nothing_wrong_with_the_stack(data_dir):
