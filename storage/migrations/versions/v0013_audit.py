@@ -6,7 +6,7 @@ The canonical form that is hashed is written down in `domain/audit.py`, which co
 from alembic import op
 
 revision = "0013"
-down_revision = "0012"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
