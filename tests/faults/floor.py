@@ -17,6 +17,8 @@ from api.numbers import write_json
 from embedded.child import free_port
 from embedded.stack import ALL_PARTS, EmbeddedStack, StackOptions
 from simulator.running import API_KEY, SECRET_KEY
+from storage.audit_store import verify
+from storage.database import open_engine
 from tests.faults import audit
 
 FENCE_S = 7
@@ -261,6 +263,18 @@ async def open_floor(
     async with open_stack(options, f"http://127.0.0.1:{control_port}") as floor:
         await floor.calm()
         yield floor
+        await _assert_the_log_is_whole(floor.stack.ready["database"])
+
+
+async def _assert_the_log_is_whole(database: str) -> None:
+    """Whatever was killed: nobody changed a row by hand, and the audit log has no doubt about it."""
+    engine = open_engine(database, application_name="test")
+    try:
+        verdict = await verify(engine)
+    finally:
+        await engine.dispose()
+    assert not verdict.found, verdict.found[:5]
+    assert verdict.entries, "the stack has placed orders"
 
 
 def figures(name: str, values: Mapping[str, Any]) -> None:
