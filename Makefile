@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CODE := domain workflows activities exchanges storage credentials observability starter api cli embedded simulator \
-	settings.py settings_sections.py settings_vault.py worker.py worker_accounts.py worker_alerts.py risk_agent alerting \
+	settings.py settings_sections.py settings_vault.py worker.py worker_accounts.py worker_alerts.py worker_sight.py risk_agent alerting \
 	bench examples tests docs
 
 .PHONY: help setup demo up check test campaign bench docs lock fix histories clean

@@ -86,6 +86,13 @@ class Settings(VaultSettings, BaseSettings):
     rate_limit_per_minute: int | None = Field(
         default=None, ge=1, le=1_000_000, description="requests a minute to each account's venue, a cap below its own"
     )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None, description="base address of an OTLP/HTTP receiver of traces; needs the extra `otel`"
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        default=None, description="what goes with each export: name=value,name=value"
+    )
+    otel_traces_sampler_arg: float = Field(default=1, ge=0, le=1, description="share of the requests that are traced")
     default_exchange: str = Field(default="binanceus", description="account used when a request names none")
     ui_address: str | None = Field(default=None, description="address of the Temporal Web UI, for links")
     archive_url: str | None = Field(
@@ -182,6 +189,15 @@ class Settings(VaultSettings, BaseSettings):
 
     def _real_accounts(self) -> list[str]:
         return sorted(name for name in self.accounts if self.mode_of(name) is not TradingMode.PAPER)
+
+    def traces(self) -> dict[str, Any]:
+        """Return what `observability.traces.set_up_traces` takes."""
+        headers = self.otel_exporter_otlp_headers
+        return {
+            "endpoint": self.otel_exporter_otlp_endpoint,
+            "headers": headers.get_secret_value() if headers is not None else None,
+            "share": self.otel_traces_sampler_arg,
+        }
 
     def check_api_key(self) -> None:
         """Refuse an open interface where one is not allowed.

@@ -235,7 +235,10 @@ class WorkerSettings(Section):
         pattern=r"^[A-Za-z0-9_.+-]{1,64}$",
         description="name of this build; with one, its workers get orders once it is promoted (docs/upgrade.md)",
     )
-    metrics_address: str | None = Field(default=None, description="host:port that serves its Prometheus metrics")
+    metrics_address: str | None = Field(
+        default=None,
+        description="host:port that serves its Prometheus metrics, Temporal's among them; worker N at port + N - 1",
+    )
     ready_file: Path | None = Field(
         default=None, description='where it writes {"pid": N} once it polls; the embedded stack waits for it'
     )

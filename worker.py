@@ -27,6 +27,7 @@ from activities.ledger_activities import LedgerActivities
 from activities.ledger_repair import LedgerRepair
 from activities.reconcile_activities import ReconcileActivities
 from activities.resolve_activities import ResolveActivities
+from activities.sight_watch import SightWatch
 from activities.trip_watch import TripWatch
 from activities.valuing import Valuing
 from activities.venue_activities import VenueActivities
@@ -38,7 +39,8 @@ from domain.risk_agent import RiskAgent
 from domain.trips import TripTerms
 from exchanges.opening import Fleet, system_clock
 from observability.logs import set_up_logs
-from observability.metrics import serve
+from observability.sightings import seen
+from observability.traces import stop_traces
 from risk_agent import HttpRiskAgent
 from settings import Settings
 from starter.alerts import keep_notifying
@@ -58,6 +60,7 @@ from storage.comparison import SqlReconciliationStore
 from storage.database import open_engine
 from storage.kill_sweeps import SqlSweepStore, SqlSwitches, loss_trips
 from storage.limit_sets import follow_limits
+from storage.observing import SqlSightings
 from storage.order_reader import SqlOrderReader
 from storage.order_store import SqlOrderStore
 from storage.rate_ledger import SqlRateLedger
@@ -65,6 +68,7 @@ from storage.restoring import SqlLedgerRepairStore
 from storage.triggers import SqlTriggerStore
 from worker_accounts import Stopped, once_there, open_exchanges, upkeep
 from worker_alerts import open_alert_watch
+from worker_sight import keep_telling, show_worker
 from workflows.registry import WORKFLOWS
 
 STICKY_TIMEOUT = timedelta(seconds=1)
@@ -77,6 +81,7 @@ log = logging.getLogger("volex.worker")
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve orders until `stop` is set, then let running venue calls finish."""
     identity = f"worker@{socket.gethostname()}#{settings.worker.number}"
+    runtime = show_worker(settings, identity=identity)
     served = settings.worker.accounts or tuple(settings.accounts)
     engine = open_engine(settings.database_url.get_secret_value(), application_name=identity)
     async with contextlib.AsyncExitStack() as stack:
@@ -87,7 +92,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         )
         fleet = Fleet(identity, SqlRateLedger(engine), settings.rate_limit_per_minute)
         exchanges = await open_exchanges(settings, served, engine, fleet, stack, stop)
-        client = await once_there(stop, lambda: connect_with(settings, identity=identity, sandboxed=False))
+        client = await once_there(
+            stop, lambda: connect_with(settings, identity=identity, sandboxed=False, runtime=runtime)
+        )
         since = await once_there(stop, SqlReconciliationStore(engine).ledger_time)
         venue = VenueActivities(SqlOrderStore(engine), exchanges=exchanges, identity=identity, clock=system_clock)
         kill = _kill_activities(client, settings, engine, venue)
@@ -109,11 +116,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             *upkeep(settings, engine, served),
             keep_checkpoints(SqlAuditStore(engine, made_by=identity, clock=system_clock)),
             keep_archiving(Archiver(client, open_archive(engine, settings.archive_url), served)),
+            keep_telling(_sights(engine, exchanges, identity).round),
         ):
             stack.callback(asyncio.create_task(endless).cancel)
         log.info("worker_ready", extra={"identity": identity, "accounts": list(served)})
-        if settings.worker.metrics_address is not None:
-            serve(settings.worker.metrics_address)
         if settings.worker.ready_file is not None:
             settings.worker.ready_file.write_text(json.dumps({"pid": os.getpid()}))
         watch = open_alert_watch(settings, engine, identity)
@@ -122,6 +128,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             stack.callback(asyncio.create_task(keep_notifying(watch.round)).cancel)
         await stop.wait()
         log.info("worker_stopping", extra={"identity": identity})
+
+
+def _sights(engine: AsyncEngine, exchanges: Mapping[str, Exchange], identity: str) -> SightWatch:
+    store = SqlSightings(engine)
+    return SightWatch(store, exchanges=exchanges, seen=lambda account: seen(account).told(), identity=identity)
 
 
 def _risk_agent(settings: Settings) -> HttpRiskAgent | None:
@@ -300,6 +311,7 @@ def main() -> None:
     except Exception:
         log.exception("worker_failed")
         code = 1
+    stop_traces()
     # The SDK's native threads can crash a process that ends in the ordinary way after its work is done.
     logging.shutdown()
     sys.stdout.flush()

@@ -39,6 +39,15 @@ class SubmitCall(OrderCall):
     strategy: str | None = None
 
 
+class PersistCall(OrderCall):
+    """Argument of `persist`: how long the order took so far, for the metrics; `None` where that is not known."""
+
+    fill_ms: int | None = None
+    """From the venue's taking it to its end."""
+    whole_ms: int | None = None
+    """From the start of its workflow to its end."""
+
+
 class CancelCall(OrderCall):
     """Argument of `cancel`. Without a reason only the present attempt is taken back, to be replaced."""
 

@@ -30,11 +30,8 @@ class DoubtWatch:
         self._alerted: set[str] | None = None
 
     async def look(self, at_venue: Sequence[Order], now: datetime) -> None:
-        """Show the doubts, alert for those that became too old, and close the cases of those that ended."""
+        """Alert for those that became too old, and close the cases of those that ended."""
         since = {order.order_id: _since(order) for order in at_venue if order.status is OrderStatus.IN_DOUBT}
-        oldest = max((now - moment for moment in since.values()), default=timedelta(0))
-        metrics.ORDERS_IN_DOUBT.labels(self._account).set(len(since))
-        metrics.OLDEST_DOUBT_AGE.labels(self._account).set(max(oldest.total_seconds(), 0))
         if self._alerted is None:
             self._alerted = set(await self._store.orders_with_open_case(self._account, CASE))
         for order_id in sorted(since.keys() - self._alerted):

@@ -10,6 +10,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from domain.errors import ExecutionError, RateLimited
+from observability import traces
+from observability.logs import bound, names_of
 
 HEARTBEAT_INTERVAL_S = 1
 """Well below the heartbeat timeout, so that a dead worker is noticed in seconds and a live one never doubted."""
@@ -31,20 +33,23 @@ def to_failure(error: ExecutionError) -> ApplicationError:
 
 @asynccontextmanager
 async def in_activity(details: Callable[[], Sequence[Any]] = tuple) -> AsyncIterator[None]:
-    """Frame of every activity: heartbeats while it runs, and errors of ours leave it translated.
+    """Frame of every activity: its names on each log line, heartbeats while it runs, and errors of ours translated.
 
     Parameters
     ----------
     details
         What each heartbeat tells Temporal: the activity's next run finds the latest of it.
     """
-    beating = asyncio.create_task(_beat(details))
-    try:
-        yield
-    except ExecutionError as error:
-        raise to_failure(error) from error
-    finally:
-        beating.cancel()
+    info = activity.info()
+    names = {"workflow_id": info.workflow_id, "activity_type": info.activity_type, "attempt": info.attempt}
+    with bound(**names, **names_of(info.workflow_id), **traces.names()):
+        beating = asyncio.create_task(_beat(details))
+        try:
+            yield
+        except ExecutionError as error:
+            raise to_failure(error) from error
+        finally:
+            beating.cancel()
 
 
 async def _beat(details: Callable[[], Sequence[Any]]) -> None:

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from temporalio import activity
 
@@ -28,6 +29,7 @@ from domain.ports import Exchange, OrderNotifier, OrderStore
 from domain.reports import OrderRef, OrderReport
 from domain.trigger_ports import TriggerStore
 from observability import metrics
+from observability.sightings import seen
 
 FOLLOW_STRETCH = timedelta(minutes=15)
 """One activity follows for this long and returns, so that a rolling deployment moves the feed on its own."""
@@ -93,11 +95,12 @@ class FeedActivities:
             try:
                 while self._clock() < until and not shutdown.done():
                     try:
-                        if self._repair is not None:
-                            beat.count = await self._repair.keep(call.account, known=beat.count)
-                        await _both(watch, follower, self._clock())
-                        if self._valuing is not None:
-                            await self._valuing.look(call.account, self._clock())
+                        with metrics.counted(partial(_round_ended, call.account)):
+                            if self._repair is not None:
+                                beat.count = await self._repair.keep(call.account, known=beat.count)
+                            await _both(watch, follower, self._clock())
+                            if self._valuing is not None:
+                                await self._valuing.look(call.account, self._clock())
                         pause_s = self._pace.open_interval_s
                     except ExecutionError as error:
                         pause_s = min(max(pause_s * 2, self._pace.open_interval_s), _pause_max_s(error))
@@ -124,6 +127,13 @@ class FeedActivities:
             if left_s > step_s:
                 with contextlib.suppress(ExecutionError):  # the next round tells
                     await follower.watch_doubts(self._clock())
+
+
+def _round_ended(account: str, outcome: str, took_s: float) -> None:
+    metrics.FEED_ROUNDS.labels(account, outcome).inc()
+    metrics.FEED_ROUND_DURATION.labels(account).observe(took_s)
+    if outcome == "ok":
+        seen(account).followed()
 
 
 async def _both(watch: TriggerWatch | None, follower: "Follower", now: datetime) -> None:
@@ -203,7 +213,8 @@ class Follower:
     async def _ask_balances(self) -> None:
         """Record the venue's word with the moments between which it holds: a slow answer knows of later fills."""
         asked_at = self._clock()
-        balances = await self._exchange.fetch_balances()
+        with metrics.venue_request(self._account, "fetch_balances"):
+            balances = await self._exchange.fetch_balances()
         await self._store.record_balances(self._account, balances, asked_at=asked_at, told_at=self._clock())
 
     async def watch_doubts(self, now: datetime) -> None:
@@ -235,9 +246,9 @@ class Follower:
             and order.closed_at + SHOWN_WITHIN <= now
         ]
         for order in due[:SETTLED_A_ROUND]:
-            report = await self._exchange.fetch_order(_ref(order))
+            report = await self._ask_order(order)
             if report is not None and report.cum_qty is not None and report.cum_qty > _attempt_qty(order):
-                trades = await self._exchange.fetch_order_trades(_ref(order), since=order.created_at - TRADES_OVERLAP)
+                trades = await self._ask_trades(order)
                 await self._store.record_report(order.account, order.order_id, report, trades=trades, now=now)
                 self.reports += 1
                 self._moved_at, self._balances_at = now, None
@@ -249,16 +260,17 @@ class Follower:
         recent = [order.updated_at for order, _ in moved if now - order.updated_at < RECENT]
         trades: Sequence[Fill] = ()
         if recent:
-            trades = await self._exchange.fetch_trades(symbol, since=min(recent) - TRADES_OVERLAP)
+            with metrics.venue_request(self._account, "fetch_trades"):
+                trades = await self._exchange.fetch_trades(symbol, since=min(recent) - TRADES_OVERLAP)
         for order, report in moved:
             if report is None:
-                report = await self._exchange.fetch_order(_ref(order))
+                report = await self._ask_order(order)
                 if report is None:
                     continue
             own: Sequence[Fill] = [fill for fill in trades if fill.venue_order_id == report.venue_order_id]
             known = sum((fill.last_qty for fill in own), Decimal(0))
             if report.cum_qty is not None and known < report.cum_qty:
-                own = await self._exchange.fetch_order_trades(_ref(order), since=order.created_at - TRADES_OVERLAP)
+                own = await self._ask_trades(order)
             try:
                 await self._store.record_report(order.account, order.order_id, report, trades=own, now=now)
             except InvalidTransition as error:
@@ -268,6 +280,14 @@ class Follower:
             self.reports += 1
             self._moved_at = now
             self._balances_at = None  # a fill or an ending moved them: ask the venue anew
+
+    async def _ask_order(self, order: Order) -> OrderReport | None:
+        with metrics.venue_request(self._account, "fetch_order"):
+            return await self._exchange.fetch_order(_ref(order))
+
+    async def _ask_trades(self, order: Order) -> Sequence[Fill]:
+        with metrics.venue_request(self._account, "fetch_order_trades"):
+            return await self._exchange.fetch_order_trades(_ref(order), since=order.created_at - TRADES_OVERLAP)
 
     async def _tell(self) -> None:
         notices = await self._store.pending_notices(self._account, limit=NOTICES_PER_ROUND)

@@ -5,10 +5,11 @@ from datetime import datetime
 
 from temporalio import activity
 
-from activities.calls import AmendCall, DenyCall, EndCall, OrderCall, RiskCall
+from activities.calls import AmendCall, DenyCall, EndCall, PersistCall, RiskCall
 from activities.failures import in_activity
 from domain.errors import UnknownAccount
 from domain.events import Reason
+from domain.faults import fault_of
 from domain.order import Order
 from domain.ports import Admission, OrderStore
 from domain.risk import AccountTerms, Answer, Finding
@@ -46,15 +47,20 @@ class LedgerActivities:
     async def risk_check(self, call: RiskCall) -> Admission:
         """Decide and record the intent in one transaction: limits, reservation, order, facts."""
         async with in_activity():
-            terms = self._terms_of(call.request.account)
-            outside = await self._ask_agent(call, terms)
-            admission = await self._store.admit(
-                call.request, call.validated, terms=terms, now=self._clock(), outside=outside
-            )
-            if admission.answer is Answer.ALLOW:
-                ticket = call.request.ticket
-                metrics.ORDERS_PLACED.labels(call.request.account, ticket.side, ticket.order_type).inc()
-            return admission
+            with metrics.stage("risk_check") as timed:
+                timed(call.request.ticket.order_type)
+                return await self._admit(call)
+
+    async def _admit(self, call: RiskCall) -> Admission:
+        terms = self._terms_of(call.request.account)
+        outside = await self._ask_agent(call, terms)
+        admission = await self._store.admit(
+            call.request, call.validated, terms=terms, now=self._clock(), outside=outside
+        )
+        if admission.answer is Answer.ALLOW:
+            ticket = call.request.ticket
+            metrics.ORDERS_PLACED.labels(call.request.account, ticket.side, ticket.order_type).inc()
+        return admission
 
     async def _ask_agent(self, call: RiskCall, terms: AccountTerms) -> tuple[Finding, ...]:
         """Ask the risk agent about an order that our own limits would let pass, before any lock is taken."""
@@ -105,11 +111,13 @@ class LedgerActivities:
             )
 
     @activity.defn(name="persist")
-    async def persist(self, call: OrderCall) -> Order:
+    async def persist(self, call: PersistCall) -> Order:
         """Write the final facts once: reservation released, attempt closed."""
         async with in_activity():
-            order = await self._store.finalize(call.account, call.order_id, now=self._clock())
-            metrics.ORDERS_FINAL.labels(call.account, order.status).inc()
+            with metrics.stage("persist") as timed:
+                order = await self._store.finalize(call.account, call.order_id, now=self._clock())
+                timed(order.ticket.order_type)
+            _count(order, call)
             return order
 
     def _terms_of(self, account: str) -> AccountTerms:
@@ -118,3 +126,16 @@ class LedgerActivities:
         except KeyError:
             known = ", ".join(sorted(self._terms))
             raise UnknownAccount(f"no account {account!r} is configured here; there are: {known}") from None
+
+
+def _count(order: Order, call: PersistCall) -> None:
+    """Count the order among those that ended, and how long it took."""
+    metrics.ORDERS_FINAL.labels(order.account, order.status).inc()
+    fault = fault_of(order)
+    if fault is not None:
+        metrics.ORDERS_FAILED.labels(order.account, fault).inc()
+    for stage, took_ms in (("fill", call.fill_ms), ("whole", call.whole_ms)):
+        if took_ms is not None:
+            metrics.STAGE_DURATION.labels(stage, order.ticket.order_type).observe(took_ms / 1000)
+    facts = {"status": order.status, "attempts": order.attempt, "whole_ms": call.whole_ms, "fault": fault}
+    activity.logger.info("order_ended", extra={name: fact for name, fact in facts.items() if fact is not None})

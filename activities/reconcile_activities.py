@@ -27,7 +27,6 @@ from domain.comparison import (
     orphan,
     subject_at_venue,
 )
-from domain.lifecycle import OrderStatus
 from domain.order import Order
 from domain.ports import Exchange
 from domain.reports import OrderRef, OrderReport, VenueOrderStatus
@@ -71,31 +70,33 @@ class ReconcileActivities:
         """Compare once. Raises for an answer that is missing: half a comparison is none."""
         async with in_activity():
             account = call.account
-            exchange = exchange_of(self._exchanges, account)
-            began_at = await self._store.ledger_time()
-            # In this order: an order that ends in between is not unfinished any more.
-            running = await self._workflows.running(account)
-            unfinished = await self._store.unfinished_orders(account)
-            adopted = await self._adopt(account, [order for order in unfinished if order.order_id not in running])
-            await self._follower(account).round(self._clock())
-            reports, opened = await self._open_orders(account, exchange)
-            opened += await self._figures(account, exchange)
-            await self._store.finish(account, began_at=began_at)
-            metrics.RECONCILED_AT.labels(account).set(began_at.timestamp())
-            metrics.show_held(account, [o.updated_at for o in unfinished if o.status is OrderStatus.HELD])
-            metrics.ORDERS_ADOPTED.labels(account).inc(len(adopted))
-            for case in opened:
-                metrics.CASES_OPENED.labels(account, case.split(" ")[0]).inc()
-                activity.logger.error("case_opened", extra={"account": account, "case": case})
-            return Reconciled(
-                account=account,
-                began_at=began_at,
-                unfinished=len(unfinished),
-                open_at_venue=len(reports),
-                adopted=tuple(adopted),
-                cases=tuple(opened),
-                interval_s=self._interval_s,
-            )
+            with metrics.counted(lambda outcome, _: metrics.RECONCILIATIONS.labels(account, outcome).inc()):
+                return await self._reconcile(account)
+
+    async def _reconcile(self, account: str) -> Reconciled:
+        exchange = exchange_of(self._exchanges, account)
+        began_at = await self._store.ledger_time()
+        # In this order: an order that ends in between is not unfinished any more.
+        running = await self._workflows.running(account)
+        unfinished = await self._store.unfinished_orders(account)
+        adopted = await self._adopt(account, [order for order in unfinished if order.order_id not in running])
+        await self._follower(account).round(self._clock())
+        reports, opened = await self._open_orders(account, exchange)
+        opened += await self._figures(account, exchange)
+        await self._store.finish(account, began_at=began_at)
+        metrics.ORDERS_ADOPTED.labels(account).inc(len(adopted))
+        for case in opened:
+            metrics.CASES_OPENED.labels(account, case.split(" ")[0]).inc()
+            activity.logger.error("case_opened", extra={"account": account, "case": case})
+        return Reconciled(
+            account=account,
+            began_at=began_at,
+            unfinished=len(unfinished),
+            open_at_venue=len(reports),
+            adopted=tuple(adopted),
+            cases=tuple(opened),
+            interval_s=self._interval_s,
+        )
 
     async def _adopt(self, account: str, left: Sequence[Order]) -> list[str]:
         """Give every order of the ledger a workflow. Temporal's list may lag, and starting one twice does nothing."""
@@ -117,7 +118,9 @@ class ReconcileActivities:
             if owner is None:
                 orphans.add(subject)
                 reason, order_id = orphan(report), None
-            elif self._ended_long_ago(owner) and (fresh := await self._still_open(exchange, report)) is not None:
+            elif (
+                self._ended_long_ago(owner) and (fresh := await self._still_open(account, exchange, report)) is not None
+            ):
                 ended.add(subject)
                 reason, order_id = open_after_end(owner, fresh), owner.order_id
             else:
@@ -133,19 +136,21 @@ class ReconcileActivities:
         """Tell whether an order has ended for longer than a venue may go on showing it as open."""
         return order.closed_at is not None and self._clock() - order.closed_at > SHOWN_AFTER_END
 
-    async def _still_open(self, exchange: Exchange, report: OrderReport) -> OrderReport | None:
+    async def _still_open(self, account: str, exchange: Exchange, report: OrderReport) -> OrderReport | None:
         """Ask again: the order may have ended between the venue's list and our look at the ledger."""
         ref = OrderRef(
             symbol=report.symbol,
             client_order_id=report.client_order_id or "",
             venue_order_id=report.venue_order_id,
         )
-        fresh = await exchange.fetch_order(ref)
+        with metrics.venue_request(account, "fetch_order"):
+            fresh = await exchange.fetch_order(ref)
         return fresh if fresh is not None and fresh.status is VenueOrderStatus.OPEN else None
 
     async def _figures(self, account: str, exchange: Exchange) -> list[str]:
         asked_at = self._clock()
-        told = await exchange.fetch_balances()
+        with metrics.venue_request(account, "fetch_balances"):
+            told = await exchange.fetch_balances()
         assets = await self._store.compare_balances(account, told, asked_at=asked_at)
         symbols = await self._store.compare_positions(account, now=self._clock())
         return [f"{BALANCE_MISMATCH} {asset}" for asset in assets] + [

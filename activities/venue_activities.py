@@ -50,9 +50,11 @@ class VenueActivities:
     async def validate(self, request: OrderRequest) -> Validated:
         """Fit the ticket to the venue's rules and find what it would cost now. Nothing is recorded."""
         async with in_activity():
-            exchange = self._exchange(request.account)
-            limits = (await self._limits()).of_order(request).values()
-            return await look_at_venue(exchange, request.ticket, limits=limits, now=self._clock())
+            with metrics.stage("validate") as timed:
+                timed(request.ticket.order_type)
+                exchange = self._exchange(request.account)
+                limits = (await self._limits()).of_order(request).values()
+                return await look_at_venue(exchange, request.ticket, limits=limits, now=self._clock())
 
     @activity.defn(name="submit")
     async def submit(self, call: SubmitCall) -> Order:
@@ -65,7 +67,10 @@ class VenueActivities:
                 await turn.enter_async_context(self._exchange(call.account).turn(call.strategy))
             except RateLimited as refusal:
                 return _waiting(await self._store.order(call.account, call.order_id), refusal)
-            return await self._send(call)
+            with metrics.stage("submit") as timed:
+                order = await self._send(call)
+                timed(order.ticket.order_type)
+                return order
 
     async def _send(self, call: OrderCall) -> Order:
         try:
@@ -76,10 +81,17 @@ class VenueActivities:
             return await self._store.order(call.account, call.order_id)
         if not attempt.fresh:
             return await self._give_up_unsent_or_doubt(attempt)
-        with metrics.venue_request(call.account, "submit"):
+        with metrics.venue_request(call.account, "submit") as told:
             outcome = await self._exchange(call.account).submit(
                 attempt.submission, last_look=lambda: self._store.pass_last_look(attempt, now=self._clock())
             )
+            told.word = metrics.SUBMIT_WORDS.get(outcome.verdict, outcome.verdict)
+        facts = {
+            "verdict": outcome.verdict,
+            "client_order_id": attempt.client_order_id,
+            "order_attempt": attempt.attempt,
+        }
+        activity.logger.info("order_sent", extra=facts)
         return await self._store.record_outcome(attempt, _with_pause(outcome), now=self._clock())
 
     @activity.defn(name="look_up")

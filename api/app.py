@@ -13,18 +13,21 @@ from fastapi_swagger import patch_fastapi
 from api import account, approvals, cases, equity, health, kill, market, orders, performance, problems, reports, risk
 from api.auth import Entrance
 from api.context import Context
+from api.observing import Observed
 from api.venues import Venues
 from credentials import open_key_ring, open_vault
 from credentials.vault_store import VaultCredentialStore
 from domain.order import TradingMode
 from domain.ports import Credentials, Exchange
 from exchanges.opening import Fleet, open_exchange
+from observability.traces import set_up_traces, stop_traces
 from settings import Settings
 from starter.client import ExecutionClient
 from storage.accounting_store import SqlAccountingStore
 from storage.approvals import SqlApprovalStore
 from storage.database import open_engine
 from storage.kill_sweeps import SqlSwitches
+from storage.observing import SqlLedgerObserver
 from storage.order_reader import SqlOrderReader
 from storage.performance import SqlPerformanceReader
 from storage.rate_ledger import SqlRateLedger
@@ -69,12 +72,14 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(part.router)
     problems.register(app)
     app.add_middleware(Entrance, settings=settings)
+    app.add_middleware(Observed)
     return app
 
 
 @contextlib.asynccontextmanager
 async def _wired(settings: Settings) -> AsyncIterator[Context]:
     identity = f"api@{socket.gethostname()}#{os.getpid()}"
+    set_up_traces(**settings.traces(), service="volex-api", instance=identity)
     engine = open_engine(settings.database_url.get_secret_value(), application_name=identity)
     reader = SqlOrderReader(engine)
     client = await ExecutionClient.from_settings(settings, reader=reader, identity=identity, lazy=True)
@@ -85,8 +90,7 @@ async def _wired(settings: Settings) -> AsyncIterator[Context]:
     checks = health.HealthChecks(
         settings,
         client=client,
-        reader=reader,
-        venues=venues,
+        observer=SqlLedgerObserver(engine),
         probe_vault=vault.probe if vault is not None else None,
     )
     try:
@@ -108,6 +112,7 @@ async def _wired(settings: Settings) -> AsyncIterator[Context]:
             renewing.cancel()
         await venues.close()
         await engine.dispose()
+        await asyncio.to_thread(stop_traces)
 
 
 async def _open_public(settings: Settings, name: str, vault: VaultCredentialStore | None, fleet: Fleet) -> Exchange:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from api.context import Account, Context, Ctx, answer, json_body
 from api.errors import WrongFields
+from api.observing import note_order
 from api.problems import as_numbers, problem, problem_response
 from api.schemas import (
     AmendBody,
@@ -37,7 +38,7 @@ from domain.identifiers import ORDER_ID
 from domain.instrument import Instrument, normalize
 from domain.lifecycle import OrderStatus
 from domain.numbers import SCALE
-from domain.order import Order, OrderRequest, OrderTicket
+from domain.order import Order, OrderRequest, OrderTicket, OrderType
 from starter.client import new_request
 from workflows.messages import OrderView
 from workflows.order_display import UNDECIDED, is_undecided
@@ -98,6 +99,7 @@ async def place_order(
     except (UnknownAccount, UnknownSymbol) as error:
         return problem(error, status=HTTPStatus.UNPROCESSABLE_ENTITY, instance="/orders")
     order_request = new_request(ticket, account=account, idempotency_key=key, requested_by=REQUESTED_BY)
+    note_order(request.scope, order_request, timed=wait == "venue" or ticket.order_type is OrderType.MARKET)
     limit_s = timeout_s or (FINAL_WAIT_S if wait == "final" else VENUE_WAIT_S)
     view = await context.client.place(order_request, wait=wait, timeout_s=limit_s)
     return _placed(view.order or _unrecorded(order_request, context))

@@ -110,11 +110,11 @@ class VaultCredentialStore:
             try:
                 pause_s = await self._in_thread(self._renew)
             except CredentialsUnavailable as error:
-                metrics.VAULT_UP.set(0)
+                metrics.show_vault(up=False)
                 log.warning("vault_token_not_renewed", extra={"text": str(error)})
                 pause_s = RETRY_S
             else:
-                metrics.VAULT_UP.set(1)
+                metrics.show_vault(up=True)
             await asyncio.sleep(pause_s)
 
     def _renew(self) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cli.settings_reference import settings_reference
+from docs.metric_pages import metrics_page
 from docs.venue_pages import venues_page
 from domain import errors
 from domain.controls import CONTROLS, Control
@@ -120,6 +121,7 @@ def pages() -> dict[Path, str]:
         PAGES / "settings.md": settings_page(),
         PAGES / "risk.md": risk_page(),
         PAGES / "venues.md": venues_page(_NOTE),
+        PAGES / "metrics.md": metrics_page(_NOTE),
     }
 
 

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import ccxt
 
-from domain.errors import ClockSkew, CredentialsRefused, RateLimited, VenueError, VenueUnavailable
+from domain.errors import ClockSkew, CredentialsRefused, RateLimited, VenueError, VenueRefused, VenueUnavailable
 from domain.instrument import Instrument
 from domain.keys import KeyChange, KeySource
 from domain.ports import Credentials
@@ -23,6 +24,7 @@ from exchanges.ccxt_transport import HttpCall, Probe, VenueSessions, probing
 from exchanges.rate_queue import RequestQueue
 from exchanges.venue_rules import CLOCK_ALLOWANCE_S, VenueRules
 from exchanges.verdicts import incomplete, read_failure, retry_after_s
+from observability.sightings import seen
 
 MARKETS_FRESH_S: Final = 3600
 """Venues change steps and minima rarely, and announce it."""
@@ -32,6 +34,8 @@ CLOCK_FRESH_S: Final = 600
 """Two clocks drift apart by some ten milliseconds in this time."""
 CLOCK_STEP_MAX_S: Final = 0.25
 """If our clock was set by more than this, the difference to the venue's is measured again."""
+SIGN_OF_LIFE: Final = ("BTC/USDT", "BTC/USD")
+"""Symbols that every venue of these names trades, and whose price is asked for where nothing lighter is there."""
 GOOD_ROUND_TRIP_S: Final = 0.5
 """A time reading that took longer (a connection had to be opened) is taken a second time."""
 
@@ -93,6 +97,7 @@ class VenueClient:
         self._latency_ms: int | None = None
         self._last_error: str | None = None
         self._weight_used: int | None = None
+        self._seen = seen(requests.account)
 
     async def ask(
         self,
@@ -174,6 +179,8 @@ class VenueClient:
                 answer.value = await call()
         except Exception as error:  # ccxt's parsers raise anything when an answer is not as they expect
             answer.error = error
+        if answer.error is None or _is_answered(answer.last_call):
+            self._seen.answered()
         self._note_weight(probe)
         return answer
 
@@ -193,6 +200,9 @@ class VenueClient:
             self._markets_due = 0.0
         elif outcome.verdict is SubmitVerdict.UNKNOWN:
             self._last_error = self._stamped(str(outcome.reason))
+            self._seen.failed(str(outcome.reason))
+        elif call is not None and call.status is not None:
+            self._seen.answered()
 
     async def instruments(self) -> Mapping[str, Instrument]:
         """Return the venue's symbols, loaded once and then each hour. Old ones serve when a refresh fails."""
@@ -242,6 +252,7 @@ class VenueClient:
             self.api.options["timeDifference"] = skew_ms
         self._clock_offset = self._wall_offset()
         self._clock_due = time.monotonic() + CLOCK_FRESH_S
+        self._seen.measured(latency_ms=self._latency_ms, clock_skew_ms=self._certain_skew_ms())
 
     async def _time_reading(self) -> tuple[float, int]:
         before, started = self.clock(), time.monotonic()
@@ -266,6 +277,8 @@ class VenueClient:
             await self.instruments()
             if self.api.has.get("fetchTime"):
                 await self.measure_clock()
+            else:
+                await self._ask_for_life(await self.instruments())
         except VenueError:
             reachable = False
         return VenueStatus(
@@ -278,6 +291,13 @@ class VenueClient:
             rate_budgets=await self._rate_budgets(),
             paused_s=math.ceil(self.requests.paused_s),
         )
+
+    async def _ask_for_life(self, instruments: Mapping[str, Instrument]) -> None:
+        """Ask for a price, where the venue does not tell its time: its symbols are read too rarely to be a sign."""
+        symbol = next((symbol for symbol in SIGN_OF_LIFE if symbol in instruments), next(iter(instruments), None))
+        if symbol is not None:
+            with suppress(VenueRefused):  # a word is a word
+                await self.ask(partial(self.api.fetch_ticker, symbol))
 
     async def _rate_budgets(self) -> tuple[RateBudget, ...]:
         return tuple(
@@ -308,6 +328,10 @@ class VenueClient:
 
     def _noted(self, error: VenueError) -> VenueError:
         self._last_error = self._stamped(error.message)
+        if isinstance(error, VenueRefused):
+            self._seen.answered()
+        else:
+            self._seen.failed(f"{error.code}: {error.message}")
         if isinstance(error, RateLimited):
             self.requests.pause(error.retry_after_s, error.message)
         elif isinstance(error, ClockSkew):
@@ -327,6 +351,11 @@ class VenueClient:
             for limit in self.rules.order_limits:
                 if limit.header is not None and (placed := _count(call, limit.header)) is not None:
                     self.requests.told_by_venue(limit.name, placed * UNIT)
+
+
+def _is_answered(call: HttpCall | None) -> bool:
+    """Tell whether the venue spoke, though it was no success: an order that it does not have is an answer too."""
+    return call is not None and call.status is not None and call.status < 500 and call.status not in (418, 429)
 
 
 def _count(call: HttpCall, header: str) -> int | None:

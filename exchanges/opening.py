@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, Literal
 
 import ccxt
@@ -13,7 +14,7 @@ from domain.errors import ConfigurationError
 from domain.keys import KeySource
 from domain.order import TradingMode
 from domain.ports import Credentials, Exchange
-from domain.rate_budget import RateLedger
+from domain.rate_budget import Priority, RateLedger
 from exchanges.account_keys import in_ccxts_words
 from exchanges.ccxt_client import VenueClient
 from exchanges.ccxt_exchange import CcxtExchange
@@ -21,6 +22,7 @@ from exchanges.ccxt_transport import Turns, VenueSessions, watched_class
 from exchanges.rate_limits import budgets_of, spacing_s
 from exchanges.rate_queue import RequestQueue
 from exchanges.venue_rules import VenueRules, listed_venues, venue_rules
+from observability import metrics
 
 NOT_CONFIGURED: Final = "https://not-configured.invalid"
 """Stands for every address of a venue that the account's `urls` leave out. The top-level domain `invalid` never
@@ -172,6 +174,9 @@ def _queue(account: str, api: Any, rules: VenueRules, fleet: Fleet, *, is_paper:
     budgets = budgets_of(api, rules.order_limits, places_orders=places_orders, per_minute=fleet.per_minute)
     queue = RequestQueue(account, holder=fleet.holder, budgets=budgets, ledger=fleet.ledger, spacing_s=spacing_s(api))
     api.requests, api.enableRateLimit = queue, bool(budgets)
+    for priority in Priority:
+        waiting = metrics.RATE_WAITING.labels(account, priority.name.lower())
+        waiting.set_function(partial(queue.waiting, priority))
     return queue
 
 

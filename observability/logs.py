@@ -1,7 +1,8 @@
 """Logs: one line per event, JSON unless a person is looking, and never a secret.
 
 `set_up_logs()` routes the standard library's logging (Temporal's, uvicorn's, SQLAlchemy's) through the same chain.
-`bound(order_id=...)` puts names on every line that is written inside it. `hide(secret)` masks a value everywhere.
+`bound(order_id=...)` puts names on every line that is written inside it, `bind(...)` on every later one of the task.
+`hide(secret)` masks a value everywhere.
 """
 
 import logging
@@ -12,8 +13,11 @@ from typing import Any, Final, TextIO
 
 import structlog
 from pydantic import SecretStr
+from structlog.contextvars import bind_contextvars as bind
 from structlog.contextvars import bound_contextvars as bound
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from domain.identifiers import parse_order_workflow_id
 
 MASK: Final = "[hidden]"
 _SECRET_NAME: Final = re.compile(
@@ -21,11 +25,28 @@ _SECRET_NAME: Final = re.compile(
 )
 _SECRET_IN_TEXT: Final = (
     (re.compile(r"(://[^\s:/@]+:)[^\s/@]+(?=@)"), rf"\1{MASK}"),
-    (re.compile(r"((?:signature|api_?key|secret|token)=)[^\s&\"']+", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(r"(\bBearer\s+)[A-Za-z0-9._~+/=-]+"), rf"\1{MASK}"),
+    (
+        re.compile(r"((?:signature|api_?key|secret(?:_?key)?|token|passphrase|password)=)[^\s&\"']+", re.IGNORECASE),
+        rf"\1{MASK}",
+    ),
+    # Headers and JSON that stand in a text. A word after a colon may be prose: what looks like a key has a digit.
+    (
+        re.compile(
+            r"((?:api-?_?key|secret(?:[-_]?key)?|token|passphrase|password|signature|api-sign)[\"']*\s*:\s*[\"']*)"
+            r"(?=[^\s,;&\"'}]*\d)[^\s,;&\"'}]{8,}",
+            re.IGNORECASE,
+        ),
+        rf"\1{MASK}",
+    ),
+    (re.compile(r"(\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]+"), rf"\1{MASK}"),
+    (re.compile(r"\bhv[sbr]\.[A-Za-z0-9_-]{8,}"), MASK),  # Vault's tokens
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), MASK),
 )
+_MAY_HOLD_SECRET: Final = re.compile(r"=|://|[A-Za-z_\"']\s*:\s*\S{8}|Bearer|Basic|\bhv[sbr]\.|-----BEGIN")
+"""One quick look spares most texts the others."""
 _SECRET_LENGTH_MIN: Final = 4
 """A shorter value is not masked by itself: it would blank out ordinary words."""
+_ORDER_WORKFLOW: Final = re.compile(r"order-[a-z0-9_-]{1,32}-[a-f][0-9a-f]{15}", re.ASCII)
 _QUIET_LOGGERS: Final = ("httpx2", "httpcore2", "asyncio", "urllib3", "alembic")
 _hidden: set[str] = set()
 
@@ -116,6 +137,8 @@ def _masked_text(text: str) -> str:
     for secret in _hidden:
         if secret in text:
             text = text.replace(secret, MASK)
+    if _MAY_HOLD_SECRET.search(text) is None:
+        return text
     for pattern, replacement in _SECRET_IN_TEXT:
         text = pattern.sub(replacement, text)
     return text
@@ -134,7 +157,22 @@ def _trim(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
             for key in ("workflow_id", "activity_type", "attempt"):
                 if key in context:
                     event.setdefault(key, context[key])
+    if "workflow_id" not in event and str(event.get("logger")).startswith("temporalio"):
+        named = _ORDER_WORKFLOW.search(str(event.get("event")))  # the SDK's own lines name it in their text
+        if named is not None:
+            event["workflow_id"] = named[0]
+    for key, value in names_of(event.get("workflow_id")).items():
+        event.setdefault(key, value)
     return event
 
 
-__all__ = ["MASK", "bound", "get_logger", "hide", "masked", "set_up_logs"]
+def names_of(workflow_id: object) -> Mapping[str, str]:
+    """Return account and order id of an order's workflow; nothing for every other one."""
+    try:
+        account, order_id = parse_order_workflow_id(str(workflow_id))
+    except ValueError:
+        return {}
+    return {"account": account, "order_id": order_id}
+
+
+__all__ = ["MASK", "bind", "bound", "get_logger", "hide", "masked", "set_up_logs"]

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 from temporalio.service import RetryConfig, TLSConfig
 
+from observability import traces
 from settings import Settings
 from workflows.temporal_plugin import volex_plugin
 
@@ -22,6 +24,7 @@ async def connect_temporal(
     identity: str | None = None,
     lazy: bool = False,
     sandboxed: bool = True,
+    runtime: Runtime | None = None,
 ) -> Client:
     """Connect to Temporal; with `lazy` the connection is made by the first call.
 
@@ -52,13 +55,20 @@ async def connect_temporal(
         api_key=api_key,
         lazy=lazy,
         plugins=[volex_plugin(sandboxed=sandboxed)],
+        interceptors=traces.interceptors(),
+        runtime=runtime,
         retry_config=RetryConfig(max_elapsed_time_millis=20_000),
         **options,
     )
 
 
 async def connect_with(
-    settings: Settings, *, identity: str | None = None, lazy: bool = False, sandboxed: bool = True
+    settings: Settings,
+    *,
+    identity: str | None = None,
+    lazy: bool = False,
+    sandboxed: bool = True,
+    runtime: Runtime | None = None,
 ) -> Client:
     """Connect to the Temporal server of the settings; see `connect_temporal`."""
     return await connect_temporal(
@@ -72,4 +82,5 @@ async def connect_with(
         identity=identity,
         lazy=lazy,
         sandboxed=sandboxed,
+        runtime=runtime,
     )

@@ -5,19 +5,16 @@ below what Temporal remembers has lost facts. Whether it has is not known yet wh
 the feed has compared, `order_rows` and the last look refuse to change anything of the account.
 """
 
-from typing import Final
-
 from sqlalchemy import ColumnElement, ScalarSelect, func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from domain.comparison import Beat
 from domain.errors import StoreUnavailable
+from domain.observing import UNSERVED_AFTER_S
 from storage.tables import account_states
 
 _STARTED = func.pg_postmaster_start_time()
-UNSERVED_AFTER_S: Final = 60
-"""An account whose feed was silent for this long counts as started anew: workers come and go faster than that."""
 _BEAT = text(
     f"""
     INSERT INTO account_states AS s (account, beat, verified_start, beat_at, served_since)

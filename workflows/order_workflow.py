@@ -48,6 +48,8 @@ class OrderWorkflow(OrderRequests):
         self._pause: timedelta | None = None
         self._turn_in: timedelta | None = None
         self._turn_awaited_since: datetime | None = None
+        self._sent_at: datetime | None = None
+        self._is_adopted = start.adopt is not None
         self._shown: tuple[OrderStatus, str | None, bool] | None = None
 
     # The frame: platform concerns, apart from the order's life.
@@ -148,7 +150,7 @@ class OrderWorkflow(OrderRequests):
             self._learn(sent)
             self._turn_in = _turn_in(sent)
             if self._turn_in is None:
-                self._turn_awaited_since = None
+                self._turn_awaited_since, self._sent_at = None, workflow.now()
         else:
             event_type, reason = ending
             self._learn(await steps.end_unsent(order, event_type=event_type, reason=reason))
@@ -309,7 +311,8 @@ class OrderWorkflow(OrderRequests):
         """Write the final facts once, and say so."""
         self._stage = Stage.PERSIST
         self._show("writing the final facts")
-        self._order = await steps.persist(order)
+        started_at = workflow.info().start_time if not self._is_adopted else None
+        self._order = await steps.persist(order, sent_at=self._sent_at, started_at=started_at)
         self._stage = Stage.DONE
         self._show("nothing: the order has ended")
         return self._order

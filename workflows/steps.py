@@ -3,6 +3,8 @@
 One function a step, so that `order_workflow.py` reads as a life and not as a list of options.
 """
 
+from datetime import datetime
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
@@ -14,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
         DenyCall,
         EndCall,
         OrderCall,
+        PersistCall,
         RejectCall,
         ResolveCall,
         RiskCall,
@@ -220,11 +223,14 @@ async def end_held(order: Order, *, event_type: OrderEventType, reason: Reason) 
     )
 
 
-async def persist(order: Order) -> Order:
-    """Write the final facts once."""
+async def persist(order: Order, *, sent_at: datetime | None, started_at: datetime | None) -> Order:
+    """Write the final facts once, and tell how long the order took since it was sent, and in all."""
+    took = {"fill_ms": sent_at, "whole_ms": started_at}
+    now = workflow.now()
+    known = {name: int((now - since).total_seconds() * 1000) for name, since in took.items() if since is not None}
     return await workflow.execute_activity_method(
         LedgerActivities.persist,
-        OrderCall(account=order.account, order_id=order.order_id),
+        PersistCall(account=order.account, order_id=order.order_id, **known),
         start_to_close_timeout=policies.LEDGER_TIMEOUT,
         heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
         retry_policy=policies.UNTIL_DONE,

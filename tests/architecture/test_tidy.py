@@ -126,6 +126,7 @@ def test_broad_excepts_stand_only_where_they_have_a_reason() -> None:
             "worker.py",
             "worker_accounts.py",
             "worker_alerts.py",
+            "worker_sight.py",
             "settings.py",
             "settings_sections.py",
             "settings_vault.py",

@@ -238,7 +238,8 @@ async def open_floor(
 ) -> AsyncIterator[Floor]:
     """Bring a stack and the local venue up in a directory, held still and without faults.
 
-    With `vault`, an environment that leads to a Vault, the account's keys come from there.
+    With `vault`, an environment that leads to a Vault, the account's keys come from there; `environ` holds further
+    settings.
     """
     port, control_port = free_port(), free_port()
     account = live_account(

@@ -82,6 +82,14 @@ def test_hidden_value_is_masked_in_text_arguments_and_traces(lines):
         "POST /api/v3/order?symbol=BTCUSDT&signature=0badc0de",
         "connect postgresql://volex:0badc0de@127.0.0.1/volex",
         "Authorization: Bearer 0badc0de",
+        "Authorization: Basic 0badc0de",
+        "X-MBX-APIKEY: 0badc0de",
+        "answer {'apiKey': '0badc0de', 'x': 1}",
+        'answer {"secret_key": "0badc0de"}',
+        "API-Sign: 0badc0de==",
+        "POST /order?passphrase=0badc0de&password=0badc0de",
+        "token hvs" + ".CAESI0badc0de taken",
+        "-----BEGIN EC " + "PRIVATE KEY-----\nMHcCAQEE0badc0de\n-----END EC PRIVATE KEY-----",
     ],
 )
 def test_secret_in_a_known_form_is_masked_without_being_named(lines, text):
@@ -105,3 +113,43 @@ def test_terminal_gets_text_for_people():
         root.handlers[:] = before
     assert "order placed" in stream.getvalue()
     assert not stream.getvalue().startswith("{")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "risk.agent: needs a secret: set RISK__AGENT__SECRET",
+        "the token: expired",
+        "order token-7 is fine",
+        "1 basic fill",
+    ],
+)
+def test_ordinary_words_are_left_alone(lines, text):
+    logging.getLogger("t").info(text)
+    assert lines()[0]["event"] == text
+
+
+def test_a_terminal_gets_words_instead_of_json_and_the_same_masks():
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    try:
+        set_up_logs(level="INFO", stream=terminal)
+        get_logger("volex.test").info("order placed", order_id="a1", api_key="hunter2")
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+    text = terminal.getvalue()
+    assert "order placed" in text and "a1" in text and "hunter2" not in text
+    with pytest.raises(ValueError):
+        json.loads(text)
+
+
+def test_line_of_the_sdk_that_names_an_orders_workflow_in_its_text_carries_the_orders_names(lines):
+    workflow_id = "order-my-account-" + "a" * 16
+    logging.getLogger("temporalio.worker").info("Running activity of %s", workflow_id)
+    logging.getLogger("temporalio.worker").info("Running activity of feed-my-account")
+    named, other = lines()
+    assert (named["order_id"], named["account"], named["workflow_id"]) == ("a" * 16, "my-account", workflow_id)
+    assert "order_id" not in other

@@ -21,7 +21,8 @@ import storage.audit_tables
 import storage.kill_tables
 import storage.paper_tables
 import storage.performance_tables
-import storage.rate_tables  # noqa: F401 -- likewise
+import storage.rate_tables
+import storage.venue_tables  # noqa: F401 -- likewise
 from domain.errors import StoreUnavailable
 from embedded.child import free_port
 from embedded.postgres_server import PostgresServer
