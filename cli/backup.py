@@ -67,7 +67,7 @@ def restore(file: File, json: AsJson = False, data_dir: DataDir = None) -> None:
         configured = "database_url" in settings.model_fields_set and data_dir is None
 
         async def put(url: str) -> "Manifest":
-            return await put_back(url, file)
+            return await put_back(url, file, settings.storage.terms())
 
         try:
             url = settings.database_url.get_secret_value()

@@ -62,7 +62,7 @@ class Archiver:
 
         Raises
         ------
-        RPCError, StoreUnavailable
+        StoreUnavailable
             What was taken and not archived is tried again after ten seconds.
         """
         taken = await self._store.take_due(self._accounts, limit=AT_A_PASS)
@@ -80,17 +80,23 @@ class Archiver:
 
     async def _archive(self, due: DueHistory, gate: asyncio.Semaphore) -> None:
         async with gate:
-            query = f"WorkflowId = '{due.workflow_id}'"
-            runs = [run async for run in self._client.list_workflows(query)]
-            if not runs and not due.standing and not await self._is_known(due.workflow_id):
-                await self._lose(due)
-                return
-            closed = [run for run in runs if run.status is not WorkflowExecutionStatus.RUNNING]
-            whole = [await self._keep(due, run) for run in closed if run.run_id not in due.kept]
-            if all(whole) and (due.standing or (runs and len(closed) == len(runs))):
-                await self._store.done(due)
-            else:
-                await self._store.postpone(due)
+            try:
+                is_done = await self._archive_runs(due)
+            except RPCError as error:  # one that Temporal does not tell must not keep the others from being archived
+                log.warning("history_not_archived", extra={"workflow_id": due.workflow_id, "text": str(error)[:300]})
+                is_done = False
+            await (self._store.done(due) if is_done else self._store.postpone(due))
+
+    async def _archive_runs(self, due: DueHistory) -> bool:
+        """Archive the closed runs of a workflow; true when nothing of it is owed any more."""
+        runs = [run async for run in self._client.list_workflows(f"WorkflowId = '{due.workflow_id}'")]
+        closed = [run for run in runs if run.status is not WorkflowExecutionStatus.RUNNING]
+        whole = [await self._keep(due, run) for run in closed if run.run_id not in due.kept]
+        if due.standing:
+            return all(whole)
+        if not runs and not await self._is_known(due.workflow_id):
+            await self._lose(due)
+        return bool(runs) and all(whole) and len(closed) == len(runs)
 
     async def _is_known(self, workflow_id: str) -> bool:
         """Ask past the list of workflows, which may lag."""

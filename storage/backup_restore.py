@@ -14,6 +14,7 @@ from typing import IO, Any, Final
 import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
 
 from domain.errors import LedgerNotEmpty, RecordDamaged, StoreUnavailable
+from domain.retention import SeriesTerms
 from storage import migrate
 from storage.backup import WEATHER, Manifest, TableCopy, check, connect, quoted, read_manifest, tables
 
@@ -32,7 +33,7 @@ _TRIGGERS: Final = """
 """Those that write something when a row comes. TimescaleDB's own send a hypertable's rows to its chunks, and stay."""
 
 
-async def restore(url: str, path: Path) -> Manifest:
+async def restore(url: str, path: Path, terms: SeriesTerms | None = None) -> Manifest:
     """Put a backup into the empty ledger at `url`, and bring its schema up to date.
 
     Raises
@@ -52,7 +53,7 @@ async def restore(url: str, path: Path) -> Manifest:
             await _copy_in(url, members, manifest, is_new=is_new)
     except zipfile.BadZipFile as error:
         raise RecordDamaged(f"the file is no backup of ours: {error}") from None
-    await migrate.upgrade(url)
+    await migrate.upgrade(url, terms)
     return manifest
 
 

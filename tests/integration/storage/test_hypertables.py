@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +15,18 @@ from domain.order import TradingMode
 from domain.performance import GroupBy
 from domain.retention import SeriesTerms
 from domain.valuation import Mark
+from embedded.postgres_server import PostgresServer
 from storage import hypertables
 from storage.accounting_store import SqlAccountingStore
+from storage.backup import back_up
+from storage.backup_restore import restore
 from storage.database import in_transaction, open_engine
 from storage.hypertables import SERIES, Timescale
 from storage.measuring import Measuring, measure_anew
 from storage.migrate import upgrade
 from storage.order_store import SqlOrderStore
 from storage.performance import SqlPerformanceReader
+from tests.conftest import new_database
 from tests.factories import NOW, make_fill, make_report
 from tests.integration.storage.conftest import ACCOUNT, Life
 from tests.integration.storage.test_ledger_tables import differences
@@ -152,3 +157,25 @@ async def test_policies_are_asked_for_only_where_the_edition_has_them(
     await in_transaction(hyper, lambda connection: hypertables.ensure(connection, terms))
     assert [record.message for record in caplog.records] == ["hypertable_refused"]
     assert 'not supported under the current "apache" license' in caplog.records[0].text
+
+
+async def test_backup_crosses_from_timescaledb_to_plain_postgres_and_back(
+    hyper: AsyncEngine, timescale: TimescaleServer, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """COPY of a hypertable by its name finds nothing: its rows are in its chunks."""
+    await keep_marks(hyper, days=20, now=NOW)
+    first, second = tmp_path / "hyper.backup", tmp_path / "plain.backup"
+    url = hyper.url.render_as_string(hide_password=False)
+    assert (await back_up(url, first)).rows("marks") == 20
+    plain = await new_database(postgres)
+    await restore(plain, first)
+    assert (await back_up(plain, second)).rows("marks") == 20
+    for extension in (True, False):
+        again = await timescale.new_database(extension=extension)
+        await restore(again, second)
+        engine = open_engine(again, application_name="test", pool_size=1)
+        try:
+            assert await count(engine, "SELECT count(*) FROM marks") == 20
+            assert set((await look(engine)).hypertables) == (set(SERIES) if extension else set())
+        finally:
+            await engine.dispose()
