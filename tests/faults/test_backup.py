@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from domain.audit import Verdict
 from domain.identifiers import derive_order_id, order_workflow_id
 from embedded.child import Child, free_port
 from embedded.data_directory import DataDirectory
@@ -20,6 +21,7 @@ from embedded.stack import ALL_PARTS, StackOptions
 from simulator.running import API_KEY, SECRET_KEY
 from starter.replaying import Replay
 from storage.archive import SqlArchive
+from storage.audit_store import verify
 from storage.backup import back_up
 from storage.database import open_engine
 from tests.faults import audit
@@ -63,6 +65,7 @@ def machine(directory: Path, venue: Simulator) -> StackOptions:
 async def volex(*words: str) -> tuple[int, str]:
     """Run the command; return its exit code and what it printed."""
     environ = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    environ["API_KEY"] = "test-key"
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",
@@ -136,7 +139,8 @@ async def until_archived(floor: Floor, order_ids: list[str]) -> None:
 
 async def assert_all_replay(floor: Floor, ended: list[str], running: str) -> None:
     """Replay everything that is archived and, by the command, an order that still runs."""
-    by_command = asyncio.create_task(volex("replay", running, "--data-dir", floor.stack.ready["data_dir"]))
+    where = ("--data-dir", floor.stack.ready["data_dir"])
+    by_command = [asyncio.create_task(volex(word, running, *where)) for word in ("replay", "explain")]
     engine = open_engine(floor.stack.ready["database"], application_name="test", pool_size=1)
     try:
         told = [replayed async for replayed in Replay(SqlArchive(engine), None).every()]
@@ -144,8 +148,10 @@ async def assert_all_replay(floor: Floor, ended: list[str], running: str) -> Non
         await engine.dispose()
     assert {replayed.order_id for replayed in told if replayed.order_id} >= set(ended)
     assert [replayed for replayed in told if replayed.difference is not None] == []
-    code, line = await by_command
+    (code, line), (told_code, story) = await asyncio.gather(*by_command)
     assert (code, line.strip()) == (0, "1 histories replayed, 0 differ.")
+    print(story)
+    assert told_code == 0 and "leave to send was given" in story and "otherwise: Beyond any of these" in story, story
 
 
 async def assert_known_and_single(floor: Floor, orders: Orders) -> None:
@@ -200,12 +206,22 @@ async def test_backup_of_running_orders_is_restored_on_an_empty_machine(tmp_path
             assert (await floor.place("rest", order_type="limit", price=Decimal("60000")))["id"] == orders.resting
             new = await floor.place("new")
             assert (await floor.until_final(new["id"]))["lifecycle"] == "FILLED"
+            assert not (await audited(floor)).found
             kept = await floor.database.fetchval(
                 "SELECT count(*) FROM archived_histories WHERE workflow_id = $1",
                 order_workflow_id("binanceus", orders.ended[0]),
             )
             figures("restored", {"posts": posts, "bytes": file.stat().st_size, "archived of the first order": kept})
             assert kept == 1
+
+
+async def audited(floor: Floor) -> Verdict:
+    """Verify the audit log over everything."""
+    engine = open_engine(floor.stack.ready["database"], application_name="test", pool_size=1)
+    try:
+        return await verify(engine)
+    finally:
+        await engine.dispose()
 
 
 async def _requests(venue: Simulator) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.errors import LedgerNotEmpty, RecordDamaged, StoreUnavailable
 from embedded.child import free_port
 from embedded.postgres_server import PostgresServer
+from storage.audit_store import verify
 from storage.backup import MANIFEST, back_up
 from storage.backup_restore import restore
 from storage.database import open_engine
@@ -73,6 +74,8 @@ async def test_restored_ledger_is_the_one_that_was_backed_up_and_is_distrusted(
             assert (await connection.exec_driver_sql(number)).scalar_one(), "the next order is a new one"
             trust = (await connection.exec_driver_sql("SELECT account, beat FROM account_states")).one()
             assert tuple(trust) == (ACCOUNT, -1), "nothing of the account moves before it was compared"
+        verdict = await verify(engine)
+        assert verdict.entries > 3 and not verdict.found, "the chains of the audit log came over as they were"
         assert (await SqlOrderReader(engine).order(ACCOUNT, make_request("sent").order_id)).attempt == 1
     finally:
         await engine.dispose()
