@@ -42,12 +42,13 @@ def page(
 ) -> str:
     """Return the page. Numbers are exact in the tables; only places on the plots are rounded."""
     slippages = [order["slippage_bps"] for order in orders if order["slippage_bps"] is not None]
+    largest = max(groups, key=lambda row: row["orders"], default=None)
     plots = [
         ("Slippage against arrival, bps (right of the line: it cost)", _slippage(groups)),
         ("Implementation shortfall and its fees, bps", _shortfall(groups)),
         (f"Slippage of {len(slippages)} orders, bps", histogram(slippages)),
         ("Slippage of each order over time, bps", dots(_points(orders))),
-        ("Latency by stage, ms: dark to the median, light to the 95th percentile", _latency(groups)),
+        (f"Latency of {_name(largest)}, ms: dark to the median, light to the 95th percentile", _latency(largest)),
         ("Filled part of what was asked", bars(((_name(row), row["fill_ratio"], "") for row in groups), cost=QUIET)),
     ]
     figures = "".join(f"<figure><figcaption>{escape(name)}</figcaption>{svg}</figure>" for name, svg in plots if svg)
@@ -179,11 +180,11 @@ def _shortfall(groups: Rows) -> str:
     return bars((f"{_name(row)}{suffix}", row[name], "") for row in groups for suffix, name in both)
 
 
-def _latency(groups: Rows) -> str:
-    """Show the stages of the largest group: quantiles of several cannot be put together."""
-    if not groups:
+def _latency(group: Mapping[str, Any] | None) -> str:
+    """Show the stages of one group: quantiles of several cannot be put together."""
+    if group is None:
         return ""
-    told = max(groups, key=lambda row: row["orders"])["latency_ms"]
+    told = group["latency_ms"]
     return ranges((name, told[stage]["p50"], told[stage]["p95"]) for stage, name in _STAGES.items())
 
 
@@ -195,8 +196,8 @@ def _points(orders: Rows) -> Sequence[tuple[datetime, Decimal, str]]:
     ]
 
 
-def _name(row: Mapping[str, Any]) -> str:
-    return str(row["key"] or "(no strategy)")[:18]
+def _name(row: Mapping[str, Any] | None) -> str:
+    return str(row["key"] or "(no strategy)")[:18] if row is not None else "nothing"
 
 
 def _text(x: float, y: float, text: str, anchor: str, *, size: int = 12) -> str:

@@ -37,13 +37,14 @@ _EXTENSION: Final = text(
 )
 _HYPERTABLES: Final = text(
     """
-    SELECT d.hypertable_name AS name, d.time_interval AS chunk, (
+    SELECT hypertable_name AS name, d.time_interval AS chunk, h.compression_enabled AS compressed, (
         SELECT (j.config->>'drop_after')::interval FROM timescaledb_information.jobs j
-        WHERE j.hypertable_schema = d.hypertable_schema AND j.hypertable_name = d.hypertable_name
+        WHERE j.hypertable_schema = h.hypertable_schema AND j.hypertable_name = h.hypertable_name
           AND j.proc_name = 'policy_retention'
     ) AS drop_after
     FROM timescaledb_information.dimensions d
-    WHERE d.hypertable_schema = current_schema() AND d.hypertable_name = ANY(:tables) AND d.dimension_number = 1
+    JOIN timescaledb_information.hypertables h USING (hypertable_schema, hypertable_name)
+    WHERE hypertable_schema = current_schema() AND hypertable_name = ANY(:tables) AND d.dimension_number = 1
     """
 )
 _CREATE: Final = text(
@@ -67,6 +68,7 @@ class Hypertable:
     chunk: timedelta
     drop_after: timedelta | None
     """By the retention policy of TimescaleDB's own; `None`: there is none."""
+    compressed: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ async def look(connection: AsyncConnection) -> Timescale:
     found: dict[str, Hypertable] = {}
     if row.version is not None:
         rows = await connection.execute(_HYPERTABLES, {"tables": list(SERIES)})
-        found = {one.name: Hypertable(one.chunk, one.drop_after) for one in rows}
+        found = {one.name: Hypertable(one.chunk, one.drop_after, one.compressed) for one in rows}
     return Timescale(row.version, row.available, row.license, found)
 
 
@@ -129,7 +131,7 @@ async def _arrange(connection: AsyncConnection, table: str, seen: Timescale, ter
         await connection.execute(_FORGET_POLICY, key)
         if kept is not None:
             await connection.execute(_ADD_POLICY, {**key, "kept": kept})
-    if terms.compress_after_days is not None:
+    if terms.compress_after_days is not None and not (own is not None and own.compressed):
         settings = f"timescaledb.compress, timescaledb.compress_segmentby = '{_SEGMENTS[table]}'"
         await connection.execute(text(f"ALTER TABLE {table} SET ({settings})"))
         await connection.execute(_COMPRESS, {**key, "after": timedelta(days=terms.compress_after_days)})

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +19,7 @@ from domain.reports import OrderReport, SubmitOutcome, SubmitVerdict, VenueOrder
 from domain.risk import Answer
 from storage import limit_sets
 from storage.database import in_transaction
+from storage.measuring import ORDERS_A_ROUND, Measuring
 from storage.order_store import SqlOrderStore
 
 pytestmark = pytest.mark.timeout(120)
@@ -96,6 +97,8 @@ async def test_no_statement_of_an_orders_life_reads_a_whole_table(
 ) -> None:
     await _limit(engine)
     await _live(store)
+    measured = await Measuring(engine, (ACCOUNT,)).round(now=datetime.now(UTC) + timedelta(hours=1))
+    assert measured == ORDERS_A_ROUND
     connection = await asyncpg.connect(database_url)
     try:
         plans = {statement: await _plan(connection, statement, values) for statement, values in sent.items()}
