@@ -40,8 +40,9 @@ class House:
 
     async def volex(self, *arguments: str) -> str:
         """Run a command as a process of its own; return what it printed."""
-        command = [sys.executable, "-m", "cli.main", *arguments, "--data-dir", str(self.stack.data.path)]
-        environ = {"PATH": os.environ["PATH"], **({"DATABASE_URL": self.database} if self.has_timescale else {})}
+        where = () if arguments[0] == "db" else ("--data-dir", str(self.stack.data.path))
+        command = [sys.executable, "-m", "cli.main", *arguments, *where]
+        environ = {"PATH": os.environ["PATH"], "DATABASE_URL": self.database}
         process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environ)
         out, err = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode == 0, err.decode() + out.decode()
@@ -149,7 +150,12 @@ async def _assert_where_it_is_kept(house: House) -> None:
             assert {row[0] for row in chunked} == set(SERIES)
     finally:
         await connection.close()
-    told = {row["check"]: row for row in json.loads(await house.volex("doctor", "--json"))}
+    examined, upgraded, anew = await asyncio.gather(
+        house.volex("doctor", "--json"), house.volex("db", "upgrade"), house.volex("db", "measure", "--since", "1h")
+    )
+    assert "up to date" in upgraded and ("hypertables equity_snapshots, marks" in upgraded) is house.has_timescale
+    assert anew == "4 orders measured.\n"
+    told = {row["check"]: row for row in json.loads(examined)}
     assert told["samples"]["state"] == "ok"
     assert ("hypertables" in told["samples"]["found"]) is house.has_timescale
 
