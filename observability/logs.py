@@ -16,12 +16,13 @@ from structlog.contextvars import bound_contextvars as bound
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 MASK: Final = "[hidden]"
-_SECRET_NAME: Final = re.compile(
+SECRET_NAME: Final = re.compile(
     r"(api[_-]?key|secret|passw|passphrase|token|authorization|signature|private[_-]?key|cookie)", re.IGNORECASE
 )
 _SECRET_IN_TEXT: Final = (
     (re.compile(r"(://[^\s:/@]+:)[^\s/@]+(?=@)"), rf"\1{MASK}"),
     (re.compile(r"((?:signature|api_?key|secret|token)=)[^\s&\"']+", re.IGNORECASE), rf"\1{MASK}"),
+    (re.compile(r"\b(vlx_[0-9a-f]{8}_)[A-Za-z0-9_-]{43}"), rf"\1{MASK}"),
     (re.compile(r"(\bBearer\s+)[A-Za-z0-9._~+/=-]+"), rf"\1{MASK}"),
 )
 _SECRET_LENGTH_MIN: Final = 4
@@ -109,7 +110,7 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 
 def _names_secret(key: object) -> bool:
-    return isinstance(key, str) and _SECRET_NAME.search(key) is not None
+    return isinstance(key, str) and SECRET_NAME.search(key) is not None
 
 
 def _masked_text(text: str) -> str:
