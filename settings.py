@@ -37,6 +37,7 @@ from domain.order import TradingMode
 from domain.risk import AccountTerms
 from settings_sections import (
     AccountSettings,
+    InterfaceSettings,
     NotifySettings,
     PaperSettings,
     RiskAgentSettings,
@@ -53,7 +54,7 @@ CONFIG_FILE: Final = "volex.toml"
 _DATABASE_SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 
 
-class Settings(VaultSettings, BaseSettings):
+class Settings(VaultSettings, InterfaceSettings, BaseSettings):
     """All settings. Made by `load_settings`; by itself it holds the defaults and what it is given.
 
     Environment names are the field names in capitals, those of a section with two underscores between:
@@ -183,9 +184,14 @@ class Settings(VaultSettings, BaseSettings):
             for name, entry in self.accounts.items()
         }
 
+    @property
+    def is_on_loopback(self) -> bool:
+        """Tell whether the REST interface is reached from this machine alone."""
+        return is_loopback(self.api_host)
+
     def needs_api_key(self) -> bool:
         """Tell whether the REST interface may not be open: not on loopback, or an account not in paper mode."""
-        return not is_loopback(self.api_host) or bool(self._real_accounts())
+        return not self.is_on_loopback or bool(self._real_accounts())
 
     def _real_accounts(self) -> list[str]:
         return sorted(name for name in self.accounts if self.mode_of(name) is not TradingMode.PAPER)
@@ -205,15 +211,18 @@ class Settings(VaultSettings, BaseSettings):
         Raises
         ------
         ConfigurationError
-            When no API key is set although the address is not loopback or an account is not in paper mode.
+            When no API key is set although the address is not loopback or an account is not in paper mode, or API_KEY
+            is a key of the ledger, which would get every scope by it.
         """
-        if self.api_key is not None or not self.needs_api_key():
+        self.check_interface(self.api_key)
+        if self.api_key is not None or self.api_keys_required or not self.needs_api_key():
             return
         real = ", ".join(self._real_accounts())
         cause = f"not in paper mode: {real}" if real else f"it would listen on {self.api_host}"
         raise ConfigurationError(
             f"the REST interface needs an API key ({cause})",
-            advice=f"Set API_KEY, or {'DRY_RUN_MODE=true' if real else 'API_HOST=127.0.0.1'}.",
+            advice="Set API_KEY, or API_KEYS_REQUIRED=true and make keys with `volex keys create`, or "
+            f"{'DRY_RUN_MODE=true' if real else 'API_HOST=127.0.0.1'}.",
         )
 
 

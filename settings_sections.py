@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from domain.api_keys import MARK
+from domain.errors import ConfigurationError
 from domain.limits import FIRM, Limits, LimitSet, ScopeKind, read_words, scope_name
 from domain.numbers import WrittenAmount
 from domain.order import TradingMode
@@ -57,6 +59,54 @@ class VaultSettings(Section):
         description="seconds for which keys that were read go on serving new orders while Vault does not answer; "
         "cancels and look-ups go on for ever",
     )
+
+
+class InterfaceSettings(Section):
+    """Who may use the REST interface, and over what; part of the settings' top level."""
+
+    api_requests_per_minute_of_address: int = Field(
+        default=60_000, ge=1, description="requests a minute of one address, whatever its keys; beyond it, 429"
+    )
+    api_keys_required: bool = Field(
+        default=False, description="true: the REST interface asks for a key of `volex keys` where API_KEY is not shown"
+    )
+    client_key: SecretStr | None = Field(
+        default=None, description="key that the `volex` command shows to the REST interface; API_KEY if left out"
+    )
+    api_tls_cert_path: Path | None = Field(default=None, description="certificate of the REST interface, PEM")
+    api_tls_key_path: Path | None = Field(default=None, description="key of that certificate, PEM")
+    api_tls_client_ca_path: Path | None = Field(
+        default=None, description="authority, PEM: callers must show a certificate that it signed"
+    )
+    api_tls_ca_path: Path | None = Field(
+        default=None, description="authority, PEM, by which the `volex` command knows the REST interface"
+    )
+    api_trusted_proxies: Words = Field(
+        default=(), description="addresses whose X-Forwarded-For says who calls; nobody's if empty"
+    )
+
+    @property
+    def api_scheme(self) -> str:
+        """`https` where the REST interface has a certificate."""
+        return "https" if self.api_tls_cert_path is not None else "http"
+
+    def check_interface(self, api_key: SecretStr | None) -> None:
+        """Refuse settings of the REST interface that contradict each other.
+
+        Raises
+        ------
+        ConfigurationError
+            When half of a certificate is named, or `api_key`, which has every scope, is a key of the ledger.
+        """
+        if (self.api_tls_cert_path is None) != (self.api_tls_key_path is None):
+            raise ConfigurationError("api_tls_cert_path and api_tls_key_path: name both, or neither")
+        if self.api_tls_client_ca_path is not None and self.api_tls_cert_path is None:
+            raise ConfigurationError("api_tls_client_ca_path: callers show certificates over TLS alone; name our own")
+        if api_key is not None and api_key.get_secret_value().startswith(MARK):
+            raise ConfigurationError(
+                "API_KEY is a key of `volex keys`, and would have every scope here",
+                advice="Set CLIENT_KEY for the command; API_KEY is another, long and random.",
+            )
 
 
 class AccountSettings(Section):

@@ -38,6 +38,7 @@ from domain.ports import Exchange
 from domain.risk_agent import RiskAgent
 from domain.trips import TripTerms
 from exchanges.opening import Fleet, system_clock
+from observability.crashes import keep_no_core
 from observability.logs import set_up_logs
 from observability.sightings import seen
 from observability.traces import stop_traces
@@ -299,6 +300,7 @@ async def _main(settings: Settings) -> None:
 
 def main() -> None:
     """Run the worker. Exit code 2 when the settings contradict each other."""
+    keep_no_core()
     try:
         set_up_logs()
         settings = load_all_settings()

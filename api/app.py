@@ -5,13 +5,14 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_swagger import patch_fastapi
 
 from api import account, approvals, cases, equity, health, kill, market, orders, performance, problems, reports, risk
 from api.auth import Entrance
+from api.callers import KeyTable, authorize
 from api.context import Context
 from api.observing import Observed
 from api.venues import Venues
@@ -24,6 +25,7 @@ from observability.traces import set_up_traces, stop_traces
 from settings import Settings
 from starter.client import ExecutionClient
 from storage.accounting_store import SqlAccountingStore
+from storage.api_keys import SqlApiKeys
 from storage.approvals import SqlApprovalStore
 from storage.database import open_engine
 from storage.kill_sweeps import SqlSwitches
@@ -50,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _wired(settings) as context:
+        async with _wired(settings, keys) as context:
             app.state.context = context
             warming = asyncio.create_task(context.venues.warm_up())
             try:
@@ -58,6 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
             finally:
                 warming.cancel()
 
+    keys = KeyTable()
     app = FastAPI(
         title="volex",
         version="0.1.0",
@@ -66,18 +69,35 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        dependencies=[Depends(authorize)],
     )
-    patch_fastapi(app)  # the pages at /docs, from our own disk: they show without a network
+    # The pages at /docs come from our own disk: they show without a network.
+    patch_fastapi(app, swagger_ui_parameters={"tryItOutEnabled": True, "filter": True})
     for part in (orders, approvals, market, account, equity, reports, performance, cases, kill, risk, health):
         app.include_router(part.router)
     problems.register(app)
-    app.add_middleware(Entrance, settings=settings)
+    app.add_middleware(Entrance, settings=settings, keys=keys)
     app.add_middleware(Observed)
+    _tell_of_keys(app)
     return app
 
 
+def _tell_of_keys(app: FastAPI) -> None:
+    """Say in the documentation how a key is shown, so that its page can."""
+    plain = app.openapi
+
+    def with_keys() -> dict[str, Any]:
+        told = plain()
+        shown = {"type": "http", "scheme": "bearer", "description": "a key of `volex keys create`, or API_KEY"}
+        told.setdefault("components", {})["securitySchemes"] = {"key": shown}
+        told["security"] = [{"key": []}]
+        return told
+
+    app.openapi = with_keys  # type: ignore[method-assign]  # FastAPI's own way to extend it
+
+
 @contextlib.asynccontextmanager
-async def _wired(settings: Settings) -> AsyncIterator[Context]:
+async def _wired(settings: Settings, keys: KeyTable) -> AsyncIterator[Context]:
     identity = f"api@{socket.gethostname()}#{os.getpid()}"
     set_up_traces(**settings.traces(), service="volex-api", instance=identity)
     engine = open_engine(settings.database_url.get_secret_value(), application_name=identity)
@@ -85,7 +105,9 @@ async def _wired(settings: Settings) -> AsyncIterator[Context]:
     client = await ExecutionClient.from_settings(settings, reader=reader, identity=identity, lazy=True)
     fleet = Fleet(identity, SqlRateLedger(engine), settings.rate_limit_per_minute, places_orders=False)
     vault = open_vault(settings) if settings.vault_addr else None
-    renewing = asyncio.create_task(vault.keep()) if vault is not None else None
+    keys.read_by(SqlApiKeys(engine).usable)
+    tending = [asyncio.create_task(keys.keep())]
+    tending += [asyncio.create_task(vault.keep())] if vault is not None else []
     venues = Venues(settings.accounts, open_exchange=lambda name: _open_public(settings, name, vault, fleet))
     checks = health.HealthChecks(
         settings,
@@ -108,8 +130,9 @@ async def _wired(settings: Settings) -> AsyncIterator[Context]:
             risk=SqlRiskDesk(engine),
         )
     finally:
-        if renewing is not None:
-            renewing.cancel()
+        for task in tending:
+            task.cancel()
+        await asyncio.gather(*tending, return_exceptions=True)
         await venues.close()
         await engine.dispose()
         await asyncio.to_thread(stop_traces)

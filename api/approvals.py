@@ -6,9 +6,11 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.callers import By
 from api.context import Account, Context, Ctx, answer, json_body
 from api.problems import as_numbers, problem
 from api.schemas import Number, OrderJson, order_json, parse_body
+from domain.api_keys import Caller
 from domain.approvals import Approval, ApprovalEnding, Fingerprint
 from domain.decisions import Because
 from domain.errors import FourEyes, NotHeld, OrderClosed, RequestError, TicketDiffers
@@ -123,13 +125,18 @@ OneOrAll = Annotated[str | None, Query(description="name of an account; all if l
 async def list_approvals(
     request: Request,
     context: Ctx,
+    caller: By,
     exchange: OneOrAll = None,
     state: State = "open",
     limit: Limit = 100,
     before: Before = None,
 ) -> Response:
     """Return approvals, newest first: those that a person is asked for now, unless others are named."""
-    accounts = [context.venues.check_account(exchange)] if exchange is not None else list(context.settings.accounts)
+    if exchange is not None:
+        caller.check_account(exchange)
+        accounts = [context.venues.check_account(exchange)]
+    else:
+        accounts = [account for account in context.settings.accounts if caller.may_use(account)]
     found = await context.approvals.listed(accounts, is_open=_IS_OPEN.get(state), limit=limit, before=before)
     headers = {}
     if len(found) == limit:
@@ -151,12 +158,16 @@ _BODY: Final = {
 
 
 @router.post("/orders/{exchange}/{order_id}/approve", responses=_DECIDED, response_model=None, openapi_extra=_BODY)
-async def approve_order(request: Request, account: Account, order_id: str, context: Ctx) -> Response:
+async def approve_order(request: Request, account: Account, order_id: str, context: Ctx, caller: By) -> Response:
     """Approve a held order. Price and limits are checked once more: it is placed, or denied with the numbers."""
     body = parse_body(WordBody, await json_body(request))
     try:
         answered = await context.client.approve_order(
-            order_id, account=account, by=body.by or BY, because=body.because, fingerprint=body.fingerprint
+            order_id,
+            account=account,
+            by=_approver(caller, body, context),
+            because=body.because,
+            fingerprint=body.fingerprint,
         )
     except (OrderClosed, NotHeld, FourEyes, TicketDiffers) as error:
         return await _unchanged(error, account, order_id, context)
@@ -164,14 +175,20 @@ async def approve_order(request: Request, account: Account, order_id: str, conte
 
 
 @router.post("/orders/{exchange}/{order_id}/reject", responses=_DECIDED, response_model=None, openapi_extra=_BODY)
-async def reject_order(request: Request, account: Account, order_id: str, context: Ctx) -> Response:
+async def reject_order(request: Request, account: Account, order_id: str, context: Ctx, caller: By) -> Response:
     """Reject a held order: it ends, and nothing is sent. Who asked for it may do so too."""
     body = parse_body(WordBody, await json_body(request))
     try:
-        answered = await context.client.reject_order(order_id, account=account, by=body.by or BY, because=body.because)
+        by = caller.signs(body.by, otherwise=BY)
+        answered = await context.client.reject_order(order_id, account=account, by=by, because=body.because)
     except (OrderClosed, NotHeld) as error:
         return await _unchanged(error, account, order_id, context)
     return await _decided(answered, account, order_id, context)
+
+
+def _approver(caller: Caller, body: WordBody, context: Context) -> str:
+    """Return who approves: the key's name. What a caller says counts only where no key has a name (four eyes)."""
+    return caller.signs(None if context.settings.api_keys_required else body.by, otherwise=BY)
 
 
 async def _decided(answered: ApprovalAnswer, account: str, order_id: str, context: Context) -> Response:

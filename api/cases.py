@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
+from api.callers import By
 from api.context import Account, Ctx, answer, json_body
 from api.problems import as_numbers
 from api.schemas import Number, parse_body
@@ -109,11 +110,11 @@ async def list_cases(
         "requestBody": {"required": True, "content": {"application/json": {"schema": CloseBody.model_json_schema()}}}
     },
 )
-async def close_case(request: Request, account: Account, case_id: str, context: Ctx) -> Response:
+async def close_case(request: Request, account: Account, case_id: str, context: Ctx, caller: By) -> Response:
     """Close a case that somebody has looked into. Who and why is kept in `resolution`."""
     body = parse_body(CloseBody, await json_body(request))
     closed = await context.client.close_case(
-        account, _number(account, case_id), because=body.because, closed_by=CLOSED_BY
+        account, _number(account, case_id), because=body.because, closed_by=caller.signs(None, otherwise=CLOSED_BY)
     )
     return answer(case_json(closed))
 

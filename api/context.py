@@ -41,13 +41,13 @@ class Context:
     risk: RiskDesk
 
 
-def _context(request: Request) -> Context:
+async def _context(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
 
 
-def _account(exchange: str, request: Request) -> str:
-    return _context(request).venues.check_account(exchange)
+async def _account(exchange: str, request: Request) -> str:
+    return (await _context(request)).venues.check_account(exchange)
 
 
 Ctx = Annotated[Context, Depends(_context)]

@@ -26,6 +26,49 @@ class Unauthorized(RequestError):
     advice = "Send the API key as `Authorization: Bearer KEY` or as `X-API-Key: KEY`."
 
 
+class NotPermitted(RequestError):
+    """The API key is good, and not for this."""
+
+    code = "API_KEY_NOT_PERMITTED"
+    advice = "Use a key with the scope and the accounts that this needs; `volex keys list` shows what each may do."
+
+
+class KeysUnavailable(RequestError):
+    """The ledger does not answer, so that it is not known whether the API key was revoked."""
+
+    code = "API_KEYS_UNAVAILABLE"
+    retryable = True
+    advice = "Ask again when the ledger answers, or use the key of the setting API_KEY."
+
+
+class NotJson(RequestError):
+    """The body is not declared to be JSON: a web page can send such a one to any address."""
+
+    code = "CONTENT_TYPE_NOT_JSON"
+    advice = "Send the header `Content-Type: application/json`."
+
+
+class TextUnreadable(RequestError):
+    """The path or the query holds what no text of ours can: a NUL character."""
+
+    code = "REQUEST_UNREADABLE"
+    advice = "Send printable characters."
+
+
+class HeadTooLarge(RequestError):
+    """Path, query and headers are longer than any request of ours."""
+
+    code = "REQUEST_HEAD_TOO_LARGE"
+    advice = "Send at most 32 kB of path, query and headers."
+
+
+class BodyTooSlow(RequestError):
+    """The body did not arrive in time."""
+
+    code = "BODY_TOO_SLOW"
+    advice = "Send the whole body within ten seconds."
+
+
 class TooManyRequests(RequestError):
     """The caller made more requests than it may."""
 

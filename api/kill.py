@@ -7,6 +7,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, WithJsonSchema
 
+from api.callers import By as Who
+from api.callers import check_scope
 from api.context import Context, Ctx, answer, json_body
 from api.errors import WrongFields
 from api.numbers import JsonNumber
@@ -43,7 +45,7 @@ def _whole(value: object) -> object:
 
 Seconds = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=DEADMAN_TIMEOUT_MAX_S),
                     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": DEADMAN_TIMEOUT_MAX_S})]  # fmt: skip
-LiftableScope = Annotated[str, Field(max_length=80)]
+LiftableScope = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,80}$")]
 """A scope to lift: any name, for the configuration's switch is named too, and refused with its reason."""
 
 
@@ -173,18 +175,19 @@ def _body_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 @router.post("/kill", response_model=EngagedJson, openapi_extra=_body_of(KillBody))
-async def engage(request: Request, context: Ctx) -> Response:
+async def engage(request: Request, context: Ctx, caller: Who) -> Response:
     """Pull the kill switch of a scope: no order of it is admitted or sent from this answer on. Cancels always pass.
 
     The answer waits for requests that were on their way, at most seven seconds. Repeated, it only adds what is asked.
     """
     body = parse_body(KillBody, await json_body(request))
+    check_scope(caller, body.scope)
     _check_account(body.scope, context)
     try:
         asked = Engagement(
             scope=body.scope,
             reason=body.reason,
-            by=body.by or BY,
+            by=caller.signs(body.by, otherwise=BY),
             cancel_orders=bool(body.cancel_orders),
             flatten=bool(body.flatten),
         )
@@ -224,25 +227,31 @@ async def history(request: Request, context: Ctx, limit: Limit = 100, before: Be
     },
     openapi_extra=_body_of(LiftBody),
 )
-async def lift(request: Request, context: Ctx) -> Response:
+async def lift(request: Request, context: Ctx, caller: Who) -> Response:
     """Lift a kill switch, in two steps: say why, and repeat the code that this answers within five minutes."""
     body = parse_body(LiftBody, await json_body(request))
     if (body.because is None) == (body.confirm is None):
         raise WrongFields([{"field": "body", "message": "names either because (first step) or confirm (second step)"}])
     if body.confirm is not None:
-        lifted = await context.switches.lift(body.scope, confirm=body.confirm, by=body.by or BY)
+        lifted = await context.switches.lift(body.scope, confirm=body.confirm, by=caller.signs(body.by, otherwise=BY))
         return answer(event_json(lifted))
-    asked = await context.switches.ask_lift(body.scope, because=body.because or "", by=body.by or BY)
+    asked = await context.switches.ask_lift(
+        body.scope, because=body.because or "", by=caller.signs(body.by, otherwise=BY)
+    )
     return answer(LiftAskedJson(**_figures(asked, LiftAskedJson)), status=202)
 
 
 @router.post("/deadman", response_model=DeadmanJson, openapi_extra=_body_of(DeadmanBody))
-async def arm(request: Request, context: Ctx) -> Response:
+async def arm(request: Request, context: Ctx, caller: Who) -> Response:
     """Arm a dead-man switch, or change one: without a heartbeat in time, the scope's working orders are canceled."""
     body = parse_body(DeadmanBody, await json_body(request))
+    check_scope(caller, body.scope)
     _check_account(body.scope, context)
     asked = ArmDeadman(
-        scope=body.scope, timeout_s=body.timeout_s, stop_admission=bool(body.stop_admission), by=body.by or BY
+        scope=body.scope,
+        timeout_s=body.timeout_s,
+        stop_admission=bool(body.stop_admission),
+        by=caller.signs(body.by, otherwise=BY),
     )
     return _deadman(await context.switches.arm(asked))
 
@@ -259,9 +268,10 @@ async def list_deadmen(context: Ctx) -> Response:
     responses={404: {"description": "None is armed"}},
     openapi_extra=_body_of(DeadmanScopeBody),
 )
-async def beat(request: Request, context: Ctx) -> Response:
+async def beat(request: Request, context: Ctx, caller: Who) -> Response:
     """Send a heartbeat; one that had fired is armed again."""
     body = parse_body(DeadmanScopeBody, await json_body(request))
+    check_scope(caller, body.scope)
     return _deadman(await context.switches.beat(body.scope))
 
 
@@ -271,10 +281,11 @@ async def beat(request: Request, context: Ctx) -> Response:
     responses={404: {"description": "None is armed"}},
     openapi_extra=_body_of(DeadmanScopeBody),
 )
-async def disarm(request: Request, context: Ctx) -> Response:
+async def disarm(request: Request, context: Ctx, caller: Who) -> Response:
     """Take a dead-man switch away."""
     body = parse_body(DeadmanScopeBody, await json_body(request))
-    return _deadman(await context.switches.disarm(body.scope, by=body.by or BY))
+    check_scope(caller, body.scope)
+    return _deadman(await context.switches.disarm(body.scope, by=caller.signs(body.by, otherwise=BY)))
 
 
 def _check_account(scope: str, context: Context) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from api.callers import By
 from api.context import Account, Context, Ctx, answer
 from api.schemas import ExchangeStatusJson, TickerJson
 from domain.errors import ExecutionError
@@ -24,10 +25,11 @@ class ExchangesJson(BaseModel):
 
 
 @router.get("/exchanges", response_model=ExchangesJson)
-async def exchanges(context: Ctx) -> Response:
+async def exchanges(context: Ctx, caller: By) -> Response:
     """Name the configured accounts: what every other call takes as `exchange`."""
     settings = context.settings
-    return answer(ExchangesJson(available_exchanges=list(settings.accounts), dry_run_mode=settings.dry_run_mode))
+    usable = [account for account in settings.accounts if caller.may_use(account)]
+    return answer(ExchangesJson(available_exchanges=usable, dry_run_mode=settings.dry_run_mode))
 
 
 @router.get("/exchanges/{exchange}/status", response_model=ExchangeStatusJson)

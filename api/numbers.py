@@ -1,17 +1,21 @@
 """JSON in and out with exact numbers: read from their text, written from their text, never through a float."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from json.encoder import encode_basestring_ascii
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 
 from api.errors import BodyUnreadable
 from domain.numbers import parse_json_number, plain
+
+_HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Half of a surrogate pair: whether the other half is there has to be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +39,23 @@ def read_json(body: bytes) -> object:
     Raises
     ------
     BodyUnreadable
-        When it is not JSON in UTF-8, names a field twice, or is nested too deeply.
+        When it is not JSON in UTF-8, names a field twice, is nested too deeply, or holds what is no character.
     """
+    if b"\\u0000" in body:
+        raise BodyUnreadable("the body holds a NUL character")
     try:
-        return json.loads(
+        told = json.loads(
             body.decode("utf-8"),
             parse_float=JsonNumber,
             parse_int=JsonNumber,
             parse_constant=JsonNumber,
             object_pairs_hook=_without_repetition,
         )
+        if _HALF.search(body):
+            json.dumps(told, ensure_ascii=False, default=str).encode("utf-8")
+        return told
+    except UnicodeEncodeError:
+        raise BodyUnreadable("the body holds half of a character") from None
     except UnicodeDecodeError:
         raise BodyUnreadable("the body is not UTF-8") from None
     except RecursionError:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
+from api.callers import By
 from api.context import Account, Context, Ctx, answer, json_body
 from api.errors import WrongFields
 from api.observing import note_order
@@ -23,6 +24,7 @@ from api.schemas import (
     resolved_json,
 )
 from api.story import event_json, tell
+from domain.api_keys import Caller
 from domain.denials import DENIALS
 from domain.errors import (
     DecisionContradicted,
@@ -90,24 +92,25 @@ _PLACED: dict[int | str, dict[str, Any]] = {
 
 @router.post("/orders", status_code=201, responses=_PLACED, response_model=None, openapi_extra=_json_of(OrderBody))
 async def place_order(
-    request: Request, context: Ctx, wait: Wait = "venue", timeout_s: WaitTime = None, key: Key = None
+    request: Request, context: Ctx, caller: By, wait: Wait = "venue", timeout_s: WaitTime = None, key: Key = None
 ) -> Response:
     """Place an order. Answers when the venue has answered or, with `?wait=final`, when the order has ended."""
     body = parse_body(OrderBody, await json_body(request))
     try:
-        account, ticket = await _checked(body, context)
+        account, ticket = await _checked(body, context, caller)
     except (UnknownAccount, UnknownSymbol) as error:
         return problem(error, status=HTTPStatus.UNPROCESSABLE_ENTITY, instance="/orders")
-    order_request = new_request(ticket, account=account, idempotency_key=key, requested_by=REQUESTED_BY)
+    order_request = new_request(ticket, account=account, idempotency_key=key, requested_by=_who(caller))
     note_order(request.scope, order_request, timed=wait == "venue" or ticket.order_type is OrderType.MARKET)
     limit_s = timeout_s or (FINAL_WAIT_S if wait == "final" else VENUE_WAIT_S)
     view = await context.client.place(order_request, wait=wait, timeout_s=limit_s)
     return _placed(view.order or _unrecorded(order_request, context))
 
 
-async def _checked(body: OrderBody, context: Context) -> tuple[str, OrderTicket]:
+async def _checked(body: OrderBody, context: Context, caller: Caller) -> tuple[str, OrderTicket]:
     """Refuse what can be refused before a workflow starts: account, symbol, and fields that contradict each other."""
     account = body.exchange if body.exchange is not None else context.settings.default_exchange
+    caller.check_account(account)
     context.venues.check_account(account)
     await context.venues.check_symbol(account, body.symbol)
     ticket = body.ticket()
@@ -119,6 +122,11 @@ async def _checked(body: OrderBody, context: Context) -> tuple[str, OrderTicket]
         told = {"field": _FIELDS.get(found.code, "body"), "code": found.code, "message": found.text}
         raise WrongFields([{**told, "numbers": as_numbers(found.numbers)}])
     return account, ticket
+
+
+def _who(caller: Caller) -> str:
+    """Return who asks, for the record: the key's name, which is the order's scope `key:NAME` of the risk gate too."""
+    return caller.signs(None, otherwise=REQUESTED_BY)
 
 
 def _unrecorded(request: OrderRequest, context: Context) -> Order:
@@ -244,10 +252,10 @@ _CHANGED: dict[int | str, dict[str, Any]] = {
 
 
 @router.delete("/orders/{exchange}/{order_id}", responses=_CHANGED, response_model=None)
-async def cancel_order(account: Account, order_id: str, context: Ctx) -> Response:
+async def cancel_order(account: Account, order_id: str, context: Ctx, caller: By) -> Response:
     """Cancel. The answer is what came of it: canceled, or filled before the cancel arrived."""
     try:
-        view = await context.client.cancel_order(order_id, account=account, requested_by=REQUESTED_BY)
+        view = await context.client.cancel_order(order_id, account=account, requested_by=_who(caller))
     except OrderClosed as error:
         return await _unchanged(error, account, order_id, context)
     return await _changed(view, account, context, is_over=lambda order: order.is_final)
@@ -256,14 +264,14 @@ async def cancel_order(account: Account, order_id: str, context: Ctx) -> Respons
 @router.patch(
     "/orders/{exchange}/{order_id}", responses=_CHANGED, response_model=None, openapi_extra=_json_of(AmendBody)
 )
-async def amend_order(request: Request, account: Account, order_id: str, context: Ctx) -> Response:
+async def amend_order(request: Request, account: Account, order_id: str, context: Ctx, caller: By) -> Response:
     """Change a resting limit order's total amount or price. What is filled already counts toward the new amount."""
     body = parse_body(AmendBody, await json_body(request))
     if body.amount is None and body.price is None:
         raise WrongFields([{"field": "body", "message": "names neither an amount nor a price"}])
     try:
         view = await context.client.amend_order(
-            order_id, account=account, quantity=body.amount, price=body.price, requested_by=REQUESTED_BY
+            order_id, account=account, quantity=body.amount, price=body.price, requested_by=_who(caller)
         )
     except (OrderClosed, NotAmendable) as error:
         return await _unchanged(error, account, order_id, context)
@@ -285,7 +293,7 @@ _RESOLVED: dict[int | str, dict[str, Any]] = {
     response_model=None,
     openapi_extra=_json_of(ResolveBody),
 )
-async def resolve_order(request: Request, account: Account, order_id: str, context: Ctx) -> Response:
+async def resolve_order(request: Request, account: Account, order_id: str, context: Ctx, caller: By) -> Response:
     """Decide on an order in doubt: which order of the venue it is, or that it was never placed.
 
     The venue is asked before the decision counts: an order that it shows is adopted, whatever was decided.
@@ -300,7 +308,7 @@ async def resolve_order(request: Request, account: Account, order_id: str, conte
             placed=body.placed,
             never_placed=bool(body.never_placed),
             because=body.because,
-            requested_by=body.requested_by or REQUESTED_BY,
+            requested_by=caller.signs(body.requested_by, otherwise=REQUESTED_BY),
         )
     except (OrderClosed, NotInDoubt, DecisionContradicted) as error:
         return await _unchanged(error, account, order_id, context)

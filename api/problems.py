@@ -14,14 +14,20 @@ from starlette.exceptions import HTTPException
 
 from api.errors import (
     BodyTooLarge,
+    BodyTooSlow,
     BodyUnreadable,
+    HeadTooLarge,
     HostRefused,
+    NotJson,
+    NotPermitted,
     OriginRefused,
+    TextUnreadable,
     TooManyRequests,
     Unauthorized,
     WrongFields,
 )
 from api.numbers import write_json
+from api.response_headers import headers_of
 from domain.denials import DENIALS
 from domain.errors import (
     CaseClosed,
@@ -31,6 +37,8 @@ from domain.errors import (
     FourEyes,
     IdempotencyConflict,
     InvalidRequest,
+    KeyNameTaken,
+    KeyNotFound,
     LiftNotConfirmed,
     NotAmendable,
     NotHeld,
@@ -55,7 +63,12 @@ log = logging.getLogger("volex.api")
 _STATUSES: Final[Mapping[type[ExecutionError], int]] = {
     BodyUnreadable: 400,
     BodyTooLarge: 413,
+    BodyTooSlow: 408,
+    HeadTooLarge: 431,
+    TextUnreadable: 400,
+    NotJson: 415,
     Unauthorized: 401,
+    NotPermitted: 403,
     TooManyRequests: 429,
     HostRefused: 421,
     OriginRefused: 403,
@@ -75,6 +88,8 @@ _STATUSES: Final[Mapping[type[ExecutionError], int]] = {
     NotInDoubt: 409,
     NotHeld: 409,
     TicketDiffers: 409,
+    KeyNameTaken: 409,
+    KeyNotFound: 404,
     FourEyes: 403,
     RequestError: 422,
     RateLimited: 503,
@@ -197,7 +212,12 @@ def register(app: FastAPI) -> None:
     async def unexpected(request: Request, error: Exception) -> Response:
         log.error("request_crashed", extra={"path": request.url.path, "kind": type(error).__name__})
         return problem_response(
-            500, code="INTERNAL_ERROR", detail="something went wrong on our side", what_to_do="Look at the log."
+            500,
+            code="INTERNAL_ERROR",
+            detail="something went wrong on our side",
+            what_to_do="Look at the log.",
+            # Written outside of the entrance, which gives every other answer its headers.
+            headers={name.decode(): value.decode() for name, value in headers_of(request.url.path, request.url.scheme)},
         )
 
     app.add_exception_handler(ExecutionError, ours)

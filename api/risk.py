@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ValidationError
 
+from api.callers import By
 from api.context import Context, Ctx, answer, json_body
 from api.numbers import JsonNumber
 from api.orders import REQUESTED_BY, _checked
@@ -35,6 +36,7 @@ from api.risk_schemas import (
     version_json,
 )
 from api.schemas import OrderBody, parse_body
+from domain.api_keys import Caller
 from domain.errors import CredentialsUnavailable, UnknownAccount, UnknownSymbol, VenueError
 from domain.exposure import Validated
 from domain.instrument import deny
@@ -74,22 +76,23 @@ _ASKED: Final[dict[int | str, dict[str, Any]]] = {
 
 
 @router.post("/orders/validate", responses=_ASKED, response_model=None, openapi_extra=_takes(OrderBody))
-async def validate_order(request: Request, context: Ctx) -> Response:
+async def validate_order(request: Request, context: Ctx, caller: By) -> Response:
     """Say what would happen to an order now, and why: the body of `POST /orders`, and nothing is placed."""
     body = parse_body(OrderBody, await json_body(request))
-    return await _asked(body, context, REQUESTED_BY, "/orders/validate")
+    return await _asked(body, context, caller, caller.name or REQUESTED_BY, "/orders/validate")
 
 
 @router.post("/risk/simulate", responses=_ASKED, response_model=None, openapi_extra=_takes(SimulateBody))
-async def simulate(request: Request, context: Ctx) -> Response:
+async def simulate(request: Request, context: Ctx, caller: By) -> Response:
     """Say what would happen to somebody's order now, and why; nothing is placed."""
     body = parse_body(SimulateBody, await json_body(request))
-    return await _asked(body, context, body.requested_by or REQUESTED_BY, "/risk/simulate")
+    asker = body.requested_by or caller.name or REQUESTED_BY
+    return await _asked(body, context, caller, asker, "/risk/simulate")
 
 
-async def _asked(body: OrderBody, context: Context, requested_by: str, path: str) -> Response:
+async def _asked(body: OrderBody, context: Context, caller: Caller, requested_by: str, path: str) -> Response:
     try:
-        account, ticket = await _checked(body, context)
+        account, ticket = await _checked(body, context, caller)
     except (UnknownAccount, UnknownSymbol) as error:
         return problem(error, status=422, instance=path)
     mode, agent = context.settings.mode_of(account), context.settings.risk.agent
@@ -160,7 +163,7 @@ def _next(request: Request, **place: object) -> dict[str, str]:
 
 
 @router.patch("/risk/limits", response_model=ChangedJson, openapi_extra=_takes(LimitsBody))
-async def change_limits(request: Request, context: Ctx) -> Response:
+async def change_limits(request: Request, context: Ctx, caller: By) -> Response:
     """Change limits of one scope: a new version that counts from the answer on. `null` takes a limit away."""
     body = parse_body(LimitsBody, await json_body(request))
     kind, _, name = body.scope.partition(":")
@@ -170,7 +173,7 @@ async def change_limits(request: Request, context: Ctx) -> Response:
         body.scope,
         {limit: _unwrapped(value) for limit, value in body.limits.items()},
         because=body.because,
-        changed_by=body.requested_by or REQUESTED_BY,
+        changed_by=caller.signs(body.requested_by, otherwise=REQUESTED_BY),
         now=datetime.now(UTC),
     )
     return answer(changed_json(changed))

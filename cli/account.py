@@ -5,10 +5,13 @@ import ipaddress
 import json as json_text
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote, urlsplit
 
 import typer
+
+if TYPE_CHECKING:
+    import ssl
 
 from cli import render
 from cli.exit_codes import EPILOG, ExitCode
@@ -67,7 +70,8 @@ class Rest:
         addresses = find(data_dir)
         self.url = addresses.api
         self.account = addresses.settings.default_exchange
-        key = addresses.settings.api_key
+        key = addresses.settings.client_key or addresses.settings.api_key
+        self._verify = _trust(addresses.settings.api_tls_ca_path)
         self._headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key is not None else {}
 
     def get(self, path: str, **parameters: str) -> str:
@@ -98,7 +102,8 @@ class Rest:
     def _send(self, method: str, path: str, body: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> str:
         from api.numbers import write_json
 
-        return self._ask(method, path, content=write_json(body), timeout=timeout_s)
+        headers = {**self._headers, "Content-Type": "application/json"}
+        return self._ask(method, path, content=write_json(body), headers=headers, timeout=timeout_s)
 
     def lines(self, path: str, **parameters: str) -> Iterator[str]:
         """Yield the lines of a long answer as they come; raises like `get`, also when it breaks off."""
@@ -113,6 +118,7 @@ class Rest:
                 headers=self._headers,
                 timeout=LONG_TIMEOUT_S,
                 trust_env=trust_env,
+                verify=self._verify,
             ) as answer:
                 if answer.status_code >= _REFUSED_FROM:
                     raise RestRefused(answer.status_code, answer.read().decode(errors="replace"))
@@ -129,15 +135,24 @@ class Rest:
             answer = httpx2.request(
                 method,
                 f"{self.url}{path}",
-                headers=self._headers,
                 trust_env=trust_env,
-                **{"timeout": TIMEOUT_S, **content},
+                verify=self._verify,
+                **{"timeout": TIMEOUT_S, "headers": self._headers, **content},
             )
         except httpx2.HTTPError as error:
             raise RestUnavailable(f"no answer from {self.url}: {type(error).__name__}") from error
         if answer.status_code >= _REFUSED_FROM:
             raise RestRefused(answer.status_code, answer.text)
         return answer.text
+
+
+def _trust(authority: Path | None) -> "ssl.SSLContext | bool":
+    """Return whom the REST interface's certificate may be signed by: the configured authority, else the usual ones."""
+    if authority is None:
+        return True
+    import ssl
+
+    return ssl.create_default_context(cafile=str(authority))
 
 
 def _is_this_machine(url: str) -> bool:

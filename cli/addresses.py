@@ -54,7 +54,7 @@ def find(data_dir: Path | None = None) -> Addresses:
         When the settings do not fit.
     """
     own = load_seen_settings()
-    configured = Addresses(settings=own, api=reachable_url(own.api_host, own.api_port))
+    configured = Addresses(settings=own, api=reachable_url(own.api_host, own.api_port, scheme=own.api_scheme))
     stack = _running_stack(data_dir or default_data_dir())
     if stack is None:
         return configured

@@ -132,9 +132,8 @@ class Story:
 
     async def _place(self, row: Row, name: str, **fields: Any) -> None:
         body = {"symbol": "BTC/USDT", "side": "buy", **fields}
-        answer = await self._rest.post(
-            "/orders", content=write_json(body), headers={"Idempotency-Key": f"demo-{self._run}-{name}"}
-        )
+        headers = {"Idempotency-Key": f"demo-{self._run}-{name}", "Content-Type": "application/json"}
+        answer = await self._rest.post("/orders", content=write_json(body), headers=headers)
         told = _read(answer)
         order = told.get("order", told)
         if "lifecycle" not in order:

@@ -19,6 +19,7 @@ from cli import (
     doubts,
     equity,
     explain,
+    keys,
     kill,
     notify,
     orders,
@@ -61,6 +62,7 @@ doctor.register(app)
 accounts.register(app)
 vault.register(app)
 notify.register(app)
+keys.register(app)
 
 
 def main() -> None:

@@ -122,26 +122,19 @@ def worker() -> None:
 
 def api() -> None:
     """Run the REST interface against the configured Temporal and database."""
-    import uvicorn
-
     from credentials import load_all_settings
+    from observability.crashes import keep_no_core
     from observability.logs import set_up_logs
 
+    keep_no_core()
     set_up_logs()
     settings = load_all_settings()
     settings.check_api_key()
     set_up_logs(level="DEBUG" if settings.debug else settings.log_level)
     from api.app import create_app
+    from api.serving import serve
 
-    # A connection that is kept open must not hold up the stop of the stack.
-    uvicorn.run(
-        create_app(settings),
-        host=settings.api_host,
-        port=settings.api_port,
-        log_config=None,
-        access_log=settings.debug,
-        timeout_graceful_shutdown=2,
-    )
+    serve(create_app(settings), settings)
 
 
 def simulator(context: typer.Context) -> None:

@@ -24,7 +24,9 @@
     │   ├── FourEyes            who asked for an order cannot approve it
     │   ├── TicketDiffers       the approval is about another ticket
     │   ├── HistoryNotFound     neither the archive nor Temporal has a history of the order
-    │   └── LedgerNotEmpty      a backup is restored into an empty ledger alone
+    │   ├── LedgerNotEmpty      a backup is restored into an empty ledger alone
+    │   ├── KeyNameTaken        an API key of that name can be used
+    │   └── KeyNotFound         no such API key, or it was revoked before
     ├── VenueError              the venue, or the way to it
     │   ├── VenueUnavailable    no answer, or an answer we cannot read  ask again later
     │   ├── RateLimited         the venue asks us to slow down          ask again after `retry_after_s`
@@ -219,6 +221,20 @@ class LedgerNotEmpty(RequestError):
 
 
 # The venue, or the way to it.
+
+
+class KeyNameTaken(RequestError):
+    """A key of that name can be used: two keys of one name are one caller."""
+
+    code = "API_KEY_NAME_TAKEN"
+    advice = "Choose another name, or make a second key for the same caller with --rotate and revoke the first."
+
+
+class KeyNotFound(RequestError):
+    """No usable API key has that id or name."""
+
+    code = "API_KEY_NOT_FOUND"
+    advice = "List them with `volex keys list`."
 
 
 class VenueError(ExecutionError):

@@ -6,6 +6,7 @@ On Linux the kernel signals a child when the supervisor dies, even by kill -9, s
 import asyncio
 import ctypes
 import os
+import re
 import signal
 import socket
 import sys
@@ -15,9 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from observability.logs import SECRET_NAME
+
 _PR_SET_PDEATHSIG: Final = 1
 _ASK_INTERVAL_S: Final = 0.03
 _ANSWER_TIMEOUT_S: Final = 2
+_PASSWORD: Final = re.compile(r"://[^\s:/@]+:[^\s/@]+@")
 _NO_PROXY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Children are on loopback: a proxy of the environment has no say."""
 
@@ -34,6 +38,8 @@ class ChildSpec:
         What the kernel sends it when the supervisor dies; `None`: the stop signal.
     user
         System user to run as; `None` for our own.
+    is_ours
+        Whether it is a program of ours, which is told our secrets by its environment; others are not.
     """
 
     name: str
@@ -44,6 +50,7 @@ class ChildSpec:
     stop_timeout_s: float = 5.0
     orphan_signal: signal.Signals | None = None
     user: str | None = None
+    is_ours: bool = True
 
 
 class Process(Protocol):
@@ -81,7 +88,7 @@ class Child:
                 stdin=stdin if isinstance(stdin, int) else stdin.fileno(),
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **spec.env},
+                env={**(os.environ if spec.is_ours else without_secrets(os.environ)), **spec.env},
                 start_new_session=True,
                 preexec_fn=die_with_parent(spec.orphan_signal or spec.stop_signal, os.getpid()),
                 cwd="/" if spec.user else None,
@@ -124,6 +131,13 @@ class Child:
             self._process.send_signal(number)
         except ProcessLookupError:
             return
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment for somebody else's program: without secrets, by their names, and addresses with one."""
+    return {
+        name: value for name, value in environ.items() if not SECRET_NAME.search(name) and not _PASSWORD.search(value)
+    }
 
 
 def die_with_parent(number: signal.Signals, parent: int) -> Callable[[], None]:

@@ -64,10 +64,10 @@ def choose_ports(settings: Settings, given: Mapping[str, int | None]) -> Ports:
     return Ports(**chosen)
 
 
-def reachable_url(host: str, port: int) -> str:
+def reachable_url(host: str, port: int, *, scheme: str = "http") -> str:
     """Return where what listens on that host is reached from this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # read here, not bound
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class StackConfiguration:
@@ -94,7 +94,7 @@ class StackConfiguration:
 
     def api_url(self, port: int) -> str:
         """Return where the REST interface is reached from this machine."""
-        return reachable_url(self.settings.api_host, port)
+        return reachable_url(self.settings.api_host, port, scheme=self.settings.api_scheme)
 
     def effective_file(self, run_dir: Path, *, venue_url: str | None, kraken_url: str | None = None) -> Path | None:
         """Return the file that children read: the caller's own, with the simulators' accounts if it defines none."""

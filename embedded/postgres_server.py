@@ -93,6 +93,7 @@ class PostgresServer:
             stop_signal=signal.SIGINT,
             stop_timeout_s=6,
             user=_user(),
+            is_ours=False,
         )
 
     def url(self, database: str = "volex") -> str:

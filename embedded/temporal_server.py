@@ -71,7 +71,7 @@ class TemporalServer:
         argv += [word for pragma in _PRAGMAS for word in ("--sqlite-pragma", pragma)]
         argv += [word for key, value in _TUNING.items() for word in ("--dynamic-config-value", f"{key}={value}")]
         argv += [word for key, kind in SEARCH_ATTRIBUTES.items() for word in ("--search-attribute", f"{key}={kind}")]
-        return ChildSpec(name=self.name, argv=argv, log_path=self._log_path, stop_timeout_s=4)
+        return ChildSpec(name=self.name, argv=argv, log_path=self._log_path, stop_timeout_s=4, is_ours=False)
 
     async def until_ready(self, child: Child) -> None:
         """Wait until the namespace has all search attributes: the last thing that the server sets up."""

@@ -20,6 +20,7 @@ from exchanges.ccxt_mapping import acknowledgment_from
 from exchanges.ccxt_transport import HttpCall, NotSent, Probe
 from exchanges.venue_rules import VenueRules
 from exchanges.venue_words import Words
+from observability.logs import masked
 
 VENUE_TEXT_LENGTH_MAX: Final = 500
 RATE_PAUSE_S: Final = 5
@@ -69,8 +70,11 @@ READ_FAILURES: Final[Mapping[type[Exception], type[VenueError]]] = {
 
 
 def clean(text: str) -> str:
-    """Return a venue's text as it may be shown: cut, no key or signature, no URL with its query."""
-    return _URL_QUERY.sub(r"\1", _SECRETS.sub(r"\1\2***", text))[:VENUE_TEXT_LENGTH_MAX]
+    """Return a venue's text as it may be shown: cut, no key or signature, no URL with its query.
+
+    A venue may repeat our key in its own words: what is known to be a secret is masked wherever it stands.
+    """
+    return _URL_QUERY.sub(r"\1", _SECRETS.sub(r"\1\2***", str(masked(text))))[:VENUE_TEXT_LENGTH_MAX]
 
 
 def retry_after_s(call: HttpCall) -> int:

@@ -20,7 +20,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from domain.identifiers import parse_order_workflow_id
 
 MASK: Final = "[hidden]"
-_SECRET_NAME: Final = re.compile(
+SECRET_NAME: Final = re.compile(
     r"(api[_-]?key|secret|passw|passphrase|token|authorization|signature|private[_-]?key|cookie)", re.IGNORECASE
 )
 _SECRET_IN_TEXT: Final = (
@@ -41,8 +41,9 @@ _SECRET_IN_TEXT: Final = (
     (re.compile(r"(\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]+"), rf"\1{MASK}"),
     (re.compile(r"\bhv[sbr]\.[A-Za-z0-9_-]{8,}"), MASK),  # Vault's tokens
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), MASK),
+    (re.compile(r"\b(vlx_[0-9a-f]{8}_)[A-Za-z0-9_-]{43}"), rf"\1{MASK}"),  # keys of our own interface
 )
-_MAY_HOLD_SECRET: Final = re.compile(r"=|://|[A-Za-z_\"']\s*:\s*\S{8}|Bearer|Basic|\bhv[sbr]\.|-----BEGIN")
+_MAY_HOLD_SECRET: Final = re.compile(r"=|://|[A-Za-z_\"']\s*:\s*\S{8}|Bearer|Basic|\bhv[sbr]\.|vlx_|-----BEGIN")
 """One quick look spares most texts the others."""
 _SECRET_LENGTH_MIN: Final = 4
 """A shorter value is not masked by itself: it would blank out ordinary words."""
@@ -130,7 +131,7 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 
 def _names_secret(key: object) -> bool:
-    return isinstance(key, str) and _SECRET_NAME.search(key) is not None
+    return isinstance(key, str) and SECRET_NAME.search(key) is not None
 
 
 def _masked_text(text: str) -> str:

@@ -4,6 +4,7 @@ python -m tests.campaign simulate --seed 7 --lives 1000000 --minutes 20 --jobs 2
 python -m tests.campaign simulate --seed 7 --episode 12 --trace
 python -m tests.campaign mutants
 python -m tests.campaign limits --tickets 10000 --callers 64 --units 3217
+python -m tests.campaign hostile --requests 20000
 python -m tests.campaign report
 python -m tests.campaign all
 """
@@ -65,6 +66,12 @@ def _limits(options: argparse.Namespace) -> int:
     return command.main(options)
 
 
+def _hostile(options: argparse.Namespace) -> int:
+    from tests.campaign.hostile import command
+
+    return command.main(options)
+
+
 def _report(options: argparse.Namespace) -> int:
     from tests.campaign import report
 
@@ -86,8 +93,8 @@ def _all(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    parts = {name: commands.add_parser(name) for name in ("simulate", "mutants", "limits", "report", "all")}
-    for name in ("simulate", "mutants", "limits", "all"):
+    parts = {name: commands.add_parser(name) for name in COMMANDS}
+    for name in ("simulate", "mutants", "limits", "hostile", "all"):
         parts[name].add_argument("--seed", type=int, default=secrets.randbelow(10**9), help="fresh if left out")
         parts[name].add_argument("--save", action="store_true", help="write the figures to docs/campaign")
     for name in ("simulate", "all"):
@@ -97,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parts["simulate"].add_argument("--episode", type=int, help="run this one alone and show what went wrong")
     parts["simulate"].add_argument("--trace", action="store_true", help="with --episode: show every step")
     parts["mutants"].add_argument("--only", help="run the broken variants whose name holds this word")
+    parts["hostile"].add_argument("--requests", type=int, default=20_000)
     parts["limits"].add_argument("--tickets", type=int, default=10_000, help="per limit, and as many over REST")
     parts["limits"].add_argument("--callers", type=int, default=64)
     parts["limits"].add_argument("--units", type=int, default=3217, help="tickets that each limit allows")
@@ -104,11 +112,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+COMMANDS = {
+    "simulate": _simulate,
+    "mutants": _mutants,
+    "limits": _limits,
+    "hostile": _hostile,
+    "report": _report,
+    "all": _all,
+}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code is 0 when nothing was broken and no broken variant survived."""
     options = _parser().parse_args(arguments)
-    commands = {"simulate": _simulate, "mutants": _mutants, "limits": _limits, "report": _report, "all": _all}
-    return commands[options.command](options)
+    return COMMANDS[options.command](options)
 
 
 if __name__ == "__main__":

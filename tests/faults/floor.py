@@ -43,6 +43,7 @@ public = "{venue}/api/v3"
 private = "{venue}/api/v3"
 sapi = "{venue}/sapi/v1"
 """
+REST_HEADERS = {"X-API-Key": "test-key", "Content-Type": "application/json"}
 PAPER = """
 [accounts.paper]
 exchange = "binanceus"
@@ -211,7 +212,7 @@ async def open_stack(options: StackOptions, venue_control_url: str) -> AsyncIter
     """Bring a stack up, with clients of its REST interface and of the venue's own ledger."""
     async with (
         EmbeddedStack(options) as stack,
-        httpx2.AsyncClient(base_url=stack.ready["api"], headers={"X-API-Key": "test-key"}, timeout=90) as rest,
+        httpx2.AsyncClient(base_url=stack.ready["api"], headers=REST_HEADERS, timeout=90) as rest,
         httpx2.AsyncClient(base_url=venue_control_url, timeout=10) as venue,
     ):
         floor = Floor(stack, rest, venue)

@@ -46,7 +46,9 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Embed
 async def rest(stack: EmbeddedStack) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the REST interface."""
     limits = httpx2.Limits(max_connections=100)
-    async with httpx2.AsyncClient(base_url=stack.ready["api"], timeout=70, limits=limits) as client:
+    async with httpx2.AsyncClient(
+        base_url=stack.ready["api"], timeout=70, limits=limits, headers={"Content-Type": "application/json"}
+    ) as client:
         yield client
 
 

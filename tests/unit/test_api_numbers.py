@@ -73,3 +73,15 @@ def test_model_is_written_with_numbers_as_numbers():
 def test_what_is_not_exact_is_refused(value):
     with pytest.raises(TypeError):
         write_json([value])
+
+
+@pytest.mark.parametrize(
+    "body", [rb'{"a": "b\u0000"}', rb'{"a": "\ud800"}', rb'{"\udfff": 1}', rb'{"a": "\udc00\ud800"}']
+)
+def test_what_is_no_character_is_refused(body):
+    with pytest.raises(BodyUnreadable):
+        read_json(body)
+
+
+def test_a_whole_pair_of_surrogates_is_a_character():
+    assert read_json(rb'{"a": "\ud83d\udcb8"}') == {"a": "💸"}

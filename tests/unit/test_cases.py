@@ -169,6 +169,6 @@ async def test_bad_input_is_a_problem_without_temporal_and_ledger(
         application.router.lifespan_context(application),
         httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8002") as client,
     ):
-        answer = await client.request(method, path, content=body)
+        answer = await client.request(method, path, content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert answer.headers["content-type"] == "application/problem+json"

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import storage.alert_tables
+import storage.api_key_tables
 import storage.approval_tables
 import storage.archive_tables
 import storage.audit_tables
