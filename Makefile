@@ -33,7 +33,7 @@ check: $(READY)  ## Format, lint, types and import contracts
 	$(BIN)/lint-imports --no-cache
 
 test: check  ## Everything that CI runs
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 campaign: $(READY)  ## Run the whole campaign (about 40 minutes) and write its report to docs/campaign
 	$(BIN)/python -m tests.campaign all
