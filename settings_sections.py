@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypedDict
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -109,6 +109,16 @@ class InterfaceSettings(Section):
             )
 
 
+class AtVenue(TypedDict):
+    """How an account is opened at its venue, beside its name, its mode and its keys."""
+
+    exchange: str
+    ccxt_config: dict[str, Any]
+    time_fence_s: int | Literal["never"] | None
+    allow_generic: bool
+    holds_stops: bool
+
+
 class AccountSettings(Section):
     """One account at one venue: `[accounts.NAME]`."""
 
@@ -147,6 +157,16 @@ class AccountSettings(Section):
         if found := sorted(_KEYS_OF_CCXT & ccxt.keys()):
             raise ValueError(f"{', '.join(found)}: keys belong in Vault or in the environment, not in the file")
         return ccxt
+
+    def at_venue(self) -> AtVenue:
+        """Return what `exchanges.opening.open_exchange` takes of it, whoever opens the account."""
+        return AtVenue(
+            exchange=self.exchange,
+            ccxt_config=self.ccxt,
+            time_fence_s=self.time_fence_s,
+            allow_generic=self.allow_generic,
+            holds_stops=self.stops == "held",
+        )
 
 
 def _money(default: str | None, description: str) -> Any:

@@ -20,7 +20,6 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from activities.approval_activities import ApprovalActivities
 from activities.case_activities import CaseActivities
-from activities.checkpoints import keep_checkpoints
 from activities.feed_activities import FeedActivities, FeedPace, Follower
 from activities.kill_activities import KillActivities
 from activities.ledger_activities import LedgerActivities
@@ -44,7 +43,6 @@ from observability.sightings import seen
 from observability.traces import stop_traces
 from risk_agent import HttpRiskAgent
 from settings import Settings
-from starter.alerts import keep_notifying
 from starter.archiving import Archiver, keep_archiving
 from starter.builds import deployment_of
 from starter.connection import connect_with
@@ -52,6 +50,7 @@ from starter.feeds import keep_account_workflows, reconcile_soon, start_feed
 from starter.kill import TemporalOrderPlacer, keep_sweeping, keep_watching
 from starter.notifications import TemporalNotifier
 from starter.order_workflows import TemporalOrderWorkflows
+from starter.upkeep import keep_checkpoints, keep_notifying, keep_telling
 from storage import kill_switch
 from storage.accounting_store import SqlAccountingStore
 from storage.approvals import SqlApprovalStore
@@ -69,7 +68,7 @@ from storage.restoring import SqlLedgerRepairStore
 from storage.triggers import SqlTriggerStore
 from worker_accounts import Stopped, once_there, open_exchanges, upkeep
 from worker_alerts import open_alert_watch
-from worker_sight import keep_telling, show_worker
+from worker_sight import show_worker
 from workflows.registry import WORKFLOWS
 
 STICKY_TIMEOUT = timedelta(seconds=1)

@@ -106,15 +106,11 @@ async def _open(
             continue
         return await open_exchange(
             account=account,
-            exchange=entry.exchange,
             mode=mode,
-            ccxt_config=entry.ccxt,
             credentials=credentials,
             key_source=keys,
-            time_fence_s=fence_s,
-            allow_generic=generic,
-            holds_stops=entry.stops == "held",
             fleet=fleet,
+            **entry.at_venue(),
             paper=lambda market_data: PaperExchange(
                 market_data, SqlPaperBook(engine), account=account, clock=system_clock, terms=terms
             ),

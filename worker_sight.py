@@ -1,21 +1,15 @@
-"""What a worker shows of itself: its page of metrics, its traces, and what it tells the ledger of its venues."""
+"""What a worker shows of itself: its page of metrics and its traces."""
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 
 from temporalio import activity, workflow
 from temporalio.runtime import Runtime
 
-from domain.errors import ConfigurationError, ExecutionError
+from domain.errors import ConfigurationError
 from observability.serving import SdkMetrics, serve
 from observability.traces import set_up_traces
 from settings import Settings
 
-TELL_INTERVAL_S = 5.0
-FIRST_ROUNDS = 10
-FIRST_INTERVAL_S = 1.0
-"""A worker that has just started soon knows more than it told first."""
 log = logging.getLogger("volex.worker")
 
 
@@ -40,15 +34,3 @@ def show_worker(settings: Settings, *, identity: str) -> Runtime | None:
         raise ConfigurationError(f"worker.metrics_address {address!r}: {error}") from None
     log.info("metrics_served", extra={"address": address, "port": port})
     return sdk.runtime
-
-
-async def keep_telling(round_: Callable[[], Awaitable[None]]) -> None:
-    """Tell the ledger what is seen of venues and feeds, for ever."""
-    rounds = 0
-    while True:
-        try:
-            await round_()
-        except ExecutionError as error:
-            log.warning("sightings_not_told", extra={"text": str(error)[:300]})
-        rounds += 1
-        await asyncio.sleep(FIRST_INTERVAL_S if rounds < FIRST_ROUNDS else TELL_INTERVAL_S)

@@ -140,17 +140,13 @@ async def _wired(settings: Settings, keys: KeyTable) -> AsyncIterator[Context]:
 
 async def _open_public(settings: Settings, name: str, vault: VaultCredentialStore | None, fleet: Fleet) -> Exchange:
     """Open the venue for its public data. Only a sandbox needs keys for that: they lead to another network."""
-    entry = settings.accounts[name]
     sandbox = settings.mode_of(name) is TradingMode.SANDBOX
     keys = await open_key_ring(settings, name, vault=vault).open() if sandbox else Credentials()
     return await open_exchange(
         account=name,
-        exchange=entry.exchange,
         mode=TradingMode.SANDBOX if sandbox else TradingMode.PAPER,
-        ccxt_config=entry.ccxt,
         credentials=keys,
-        allow_generic=entry.allow_generic,
-        holds_stops=entry.stops == "held",
         paper=lambda market_data: market_data,
         fleet=fleet,
+        **settings.accounts[name].at_venue(),
     )

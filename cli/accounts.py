@@ -84,15 +84,11 @@ async def _check(settings: "Settings", account: str) -> "KeyCheck":
     from exchanges.ccxt_exchange import CcxtExchange
     from exchanges.opening import open_exchange
 
-    entry = settings.accounts[account]
     exchange = await open_exchange(
         account=account,
-        exchange=entry.exchange,
         mode=settings.mode_of(account),
-        ccxt_config=entry.ccxt,
         credentials=await open_key_ring(settings, account).open(),
-        time_fence_s=entry.time_fence_s,
-        allow_generic=entry.allow_generic,
+        **settings.accounts[account].at_venue(),
     )
     try:
         assert isinstance(exchange, CcxtExchange)

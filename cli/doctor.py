@@ -272,17 +272,12 @@ async def _open(settings: "Settings", account: str) -> "Exchange":
     from credentials import open_key_ring
     from exchanges.opening import open_exchange
 
-    entry, mode = settings.accounts[account], settings.mode_of(account)
-    keys = await open_key_ring(settings, account).open()
     return await open_exchange(
         account=account,
-        exchange=entry.exchange,
-        mode=mode,
-        ccxt_config=entry.ccxt,
-        credentials=keys,
-        time_fence_s=entry.time_fence_s,
-        allow_generic=entry.allow_generic,
+        mode=settings.mode_of(account),
+        credentials=await open_key_ring(settings, account).open(),
         paper=lambda market_data: market_data,
+        **settings.accounts[account].at_venue(),
     )
 
 

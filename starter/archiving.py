@@ -12,9 +12,9 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.archive import ArchivedRun, ArchiveStore, DueHistory, digest, pack
-from domain.errors import ExecutionError
 from domain.identifiers import feed_workflow_id, reconciler_workflow_id, sweep_workflow_id
 from observability.metrics import HISTORIES_ARCHIVED, HISTORIES_LOST, HISTORIES_OWED, OLDEST_HISTORY_OWED_AGE
+from starter.upkeep import keep
 
 PASS_INTERVAL_S: Final = 1.0
 """Every worker looks this often for what is owed; one small query."""
@@ -147,16 +147,15 @@ def _described(
 async def keep_archiving(archiver: Archiver) -> None:
     """Archive what is owed, for ever."""
     watched = False
-    while True:
-        try:
-            if not watched:
-                await archiver.watch()
-                watched = True
-            if await archiver.pass_once():
-                continue
-        except (ExecutionError, RPCError) as error:
-            log.warning("histories_not_archived", extra={"text": str(error)[:300]})
-        await asyncio.sleep(PASS_INTERVAL_S)
+
+    async def archive() -> float | None:
+        nonlocal watched
+        if not watched:
+            await archiver.watch()
+            watched = True
+        return 0.0 if await archiver.pass_once() else None
+
+    await keep(archive, every_s=PASS_INTERVAL_S, failing="histories_not_archived", log=log)
 
 
 __all__ = ["Archiver", "is_complete", "keep_archiving"]

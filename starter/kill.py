@@ -8,14 +8,13 @@ from typing import Final
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
 
-from domain.errors import ExecutionError
 from domain.identifiers import sweep_workflow_id
 from domain.kill import Engaged, SweepStore
 from domain.order import OrderRequest
 from starter.feeds import account_options
 from starter.order_start import start_options
+from starter.upkeep import keep
 from workflows.messages import ORDER_WORKFLOW, SWEEP_WORKFLOW, OrderInput, SweepInput
 
 WATCH_INTERVAL_S: Final = 0.5
@@ -47,15 +46,14 @@ async def keep_sweeping(
 
     Every worker does it for its accounts: what was asked while Temporal, or every worker, was away is done after it.
     """
-    while True:
-        await asyncio.sleep(WATCH_INTERVAL_S)
-        try:
-            for deadman in await store.fire_deadmen():
-                log.error("deadman_fired", extra={"scope": deadman.scope, "timeout_s": deadman.timeout_s})
-            owed = await store.to_be_swept(accounts)
-            await asyncio.gather(*(_begin(client, account, cancel_now) for account in owed))
-        except (ExecutionError, RPCError) as error:
-            log.warning("sweeps_not_kept", extra={"text": str(error)[:300]})
+
+    async def sweep() -> None:
+        for deadman in await store.fire_deadmen():
+            log.error("deadman_fired", extra={"scope": deadman.scope, "timeout_s": deadman.timeout_s})
+        owed = await store.to_be_swept(accounts)
+        await asyncio.gather(*(_begin(client, account, cancel_now) for account in owed))
+
+    await keep(sweep, every_s=WATCH_INTERVAL_S, failing="sweeps_not_kept", log=log)
 
 
 async def _begin(client: Client, account: str, cancel_now: Callable[[str], Awaitable[None]]) -> None:
@@ -70,14 +68,12 @@ async def _begin(client: Client, account: str, cancel_now: Callable[[str], Await
 
 async def keep_watching(round_: Callable[[], Awaitable[Sequence[Engaged]]]) -> None:
     """Measure what pulls the switch by itself, for ever."""
-    while True:
-        await asyncio.sleep(TRIP_INTERVAL_S)
-        try:
-            for engaged in await round_():
-                switch = engaged.switch
-                log.error("kill_switch_tripped", extra={"scope": switch.scope, "code": switch.code})
-        except ExecutionError as error:
-            log.warning("trips_not_watched", extra={"text": str(error)[:300]})
+
+    async def watch() -> None:
+        for engaged in await round_():
+            log.error("kill_switch_tripped", extra={"scope": engaged.switch.scope, "code": engaged.switch.code})
+
+    await keep(watch, every_s=TRIP_INTERVAL_S, failing="trips_not_watched", log=log)
 
 
 class TemporalOrderPlacer:

@@ -99,7 +99,7 @@ def test_what_is_no_time_is_a_wrong_argument(text: str) -> None:
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("away"), ValueError("a defect")])
 async def test_upkeep_goes_on_after_a_failure(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MEASURE_INTERVAL_S", "BACKLOG_PAUSE_S", "THIN_INTERVAL_S", "FAILURE_PAUSE_S"):
+    for name in ("MEASURE_INTERVAL_S", "BACKLOG_PAUSE_S", "THIN_INTERVAL_S"):
         monkeypatch.setattr(upkeep, name, 0)
     rounds = {"measured": 0, "thinned": 0}
     both = asyncio.Event()
