@@ -198,6 +198,37 @@ async def test_ledger_cut_back_to_an_earlier_checkpoint_is_found_by_the_copy_tha
     assert (found.kind, found.table) == ("missing", "audit_checkpoints")
 
 
+async def test_protection_that_is_switched_off_or_gone_is_named(full: AsyncEngine) -> None:
+    async with full.connect() as connection, connection.begin():
+        await connection.execute(text("ALTER TABLE order_events DISABLE TRIGGER order_events_audited"))
+        await connection.execute(text("DROP TRIGGER audit_events_append_only ON audit_events"))
+        found = (await verify_in(connection)).found
+        await connection.rollback()
+    assert [(one.kind, one.row) for one in found] == [
+        ("missing", "tgname=audit_events_append_only"),
+        ("changed", "tgname=order_events_audited"),
+    ]
+
+
+async def test_secret_column_of_a_chained_table_is_left_out_of_the_log(engine: AsyncEngine, rows: Rows) -> None:
+    """As the table of API keys is chained: the log has who made and revoked each, and nothing that could be used."""
+    for statement in (
+        "CREATE TABLE api_keys_too (key_id TEXT, digest BYTEA, created_by TEXT, revoked_by TEXT)",
+        "CREATE TRIGGER audited AFTER INSERT OR UPDATE OR DELETE ON api_keys_too FOR EACH ROW"
+        " EXECUTE FUNCTION audit_row('key', 'key_id', 'revoked_by,created_by', 'digest')",
+        "INSERT INTO api_keys_too VALUES ('k1', '\\x01', 'jo', NULL)",
+        "UPDATE api_keys_too SET revoked_by = 'ann'",
+    ):
+        async with engine.begin() as connection:
+            await connection.execute(text(statement))
+    told = await rows("SELECT chain, action, actor, record::text AS record FROM audit_events ORDER BY seq")
+    assert [(row.chain, row.action, row.actor) for row in told] == [
+        ("key:k1", "api_keys_too.insert", "jo"),
+        ("key:k1", "api_keys_too.update", "ann"),
+    ]
+    assert not any("digest" in row.record for row in told)
+
+
 async def test_one_order_is_verified_alone(full: AsyncEngine, rows: Rows) -> None:
     first, other = [row.order_id for row in await rows("SELECT order_id FROM orders ORDER BY number LIMIT 2")]
     async with full.connect() as connection, connection.begin():
