@@ -52,7 +52,7 @@ _ROWS: Final = """
         ORDER BY record->>'{key}', entry_id DESC
     ) AS a ON a.key = t.key WHERE a.image IS DISTINCT FROM t.image ORDER BY 1, 2
 """
-_SOURCES: Final = (
+_SOURCES: Final[tuple[tuple[str, str, str, str], ...]] = (
     ("kill_events", "event_id", "kill:", ""),
     ("limit_sets", "version", "limits", ""),
     ("approvals", "approval_id", "approval:", ""),
