@@ -67,11 +67,10 @@ _TRIGGERS: Final = """
 _EXPECTED: Final = (
     "audit_events_chained",
     "order_events_audited",
-    *(f"{source[0]}_audited" for source in _SOURCES if source[0] != "api_keys"),
+    *(f"{source[0]}_audited" for source in _SOURCES),
     *(f"{table}_append_only" for table in ("order_events", "fills", "kill_events", "limit_sets")),
     *(f"audit_{table}_append_only" for table in ("events", "bodies", "checkpoints", "heads")),
 )
-_HAS_KEYS: Final = "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'api_keys_audited')"
 _BODIES: Final = """
     WITH named AS (
         SELECT DISTINCT evidence->'answer'->>'body_sha256' AS hash FROM audit_events
@@ -89,10 +88,8 @@ async def differences(connection: AsyncConnection, order: str | None) -> list[Ta
     """Return the rows that do not say what the log was told; with `order`, only what belongs to `account/order_id`."""
     found = await _facts(connection, order) + await _orders(connection, order) + await _fills(connection, order)
     if order is None:
-        has_keys = (await connection.execute(text(_HAS_KEYS))).scalar_one()
         for table, key, prefix, secret in _SOURCES:
-            if table != "api_keys" or has_keys:
-                found += await _rows(connection, table=table, key=key, prefix=prefix, secret=secret)
+            found += await _rows(connection, table=table, key=key, prefix=prefix, secret=secret)
         found += await _bodies(connection)
         found += await _triggers(connection)
     return found
