@@ -45,18 +45,31 @@ _FILLS: Final = """
 """
 _ROWS: Final = """
     SELECT t.key AS key, a.entry_id, a.chain, a.seq, a.key AS told FROM (
-        SELECT {key}::text AS key, to_jsonb(whole_row)::text AS image FROM {table} AS whole_row
+        SELECT {key}::text AS key, (to_jsonb(whole_row) - '{secret}')::text AS image FROM {table} AS whole_row
     ) AS t FULL JOIN (
         SELECT DISTINCT ON (record->>'{key}') record->>'{key}' AS key, record::text AS image, entry_id, chain, seq
         FROM audit_events WHERE chain LIKE '{prefix}%' AND action LIKE '{table}.%'
         ORDER BY record->>'{key}', entry_id DESC
     ) AS a ON a.key = t.key WHERE a.image IS DISTINCT FROM t.image ORDER BY 1, 2
 """
-_SOURCES: Final = (
-    ("kill_events", "event_id", "kill:"),
-    ("limit_sets", "version", "limits"),
-    ("approvals", "approval_id", "approval:"),
-    ("cases", "case_id", "case:"),
+_SOURCES: Final[tuple[tuple[str, str, str, str], ...]] = (
+    ("kill_events", "event_id", "kill:", ""),
+    ("limit_sets", "version", "limits", ""),
+    ("approvals", "approval_id", "approval:", ""),
+    ("cases", "case_id", "case:", ""),
+    ("api_keys", "key_id", "key:", "digest"),
+)
+"""Tables that `audit_row` chains: their key, what their chains begin with, and the column that the log leaves out."""
+_TRIGGERS: Final = """
+    SELECT expected.name, own.tgenabled::text AS state FROM unnest(:names ::text[]) AS expected (name)
+    LEFT JOIN pg_trigger own ON own.tgname = expected.name WHERE own.tgenabled IS DISTINCT FROM 'O' ORDER BY 1
+"""
+_EXPECTED: Final = (
+    "audit_events_chained",
+    "order_events_audited",
+    *(f"{source[0]}_audited" for source in _SOURCES),
+    *(f"{table}_append_only" for table in ("order_events", "fills", "kill_events", "limit_sets")),
+    *(f"audit_{table}_append_only" for table in ("events", "bodies", "checkpoints", "heads")),
 )
 _BODIES: Final = """
     WITH named AS (
@@ -75,9 +88,10 @@ async def differences(connection: AsyncConnection, order: str | None) -> list[Ta
     """Return the rows that do not say what the log was told; with `order`, only what belongs to `account/order_id`."""
     found = await _facts(connection, order) + await _orders(connection, order) + await _fills(connection, order)
     if order is None:
-        for table, key, prefix in _SOURCES:
-            found += await _rows(connection, table, key, prefix)
+        for table, key, prefix, secret in _SOURCES:
+            found += await _rows(connection, table=table, key=key, prefix=prefix, secret=secret)
         found += await _bodies(connection)
+        found += await _triggers(connection)
     return found
 
 
@@ -122,9 +136,10 @@ async def _fills(connection: AsyncConnection, order: str | None) -> list[Tamperi
     return found
 
 
-async def _rows(connection: AsyncConnection, table: str, key: str, prefix: str) -> list[Tampering]:
+async def _rows(connection: AsyncConnection, *, table: str, key: str, prefix: str, secret: str) -> list[Tampering]:
     found = []
-    for row in await connection.execute(text(_ROWS.format(table=table, key=key, prefix=prefix))):
+    query = _ROWS.format(table=table, key=key, prefix=prefix, secret=secret)
+    for row in await connection.execute(text(query)):
         at = f"{key}={row.key if row.key is not None else row.told}"
         kind = "extra" if row.entry_id is None else "missing" if row.key is None else "changed"
         told = "the log was never told of it" if kind == "extra" else f"entry {row.entry_id} says otherwise"
@@ -138,6 +153,15 @@ async def _bodies(connection: AsyncConnection) -> list[Tampering]:
         kind = "changed" if row.there else "missing"
         told = "no entry names a body with its hash" if row.there else "an entry names it"
         found.append(Tampering(kind, "audit_bodies", None, None, f"hash={row.hash}", told))
+    return found
+
+
+async def _triggers(connection: AsyncConnection) -> list[Tampering]:
+    """Name the protections that are switched off, or gone."""
+    found = []
+    for row in await connection.execute(text(_TRIGGERS), {"names": list(_EXPECTED)}):
+        kind, told = ("missing", "it is gone") if row.state is None else ("changed", "it is switched off")
+        found.append(Tampering(kind, "pg_trigger", None, None, f"tgname={row.name}", f"{told}: nothing is held by it"))
     return found
 
 

@@ -265,12 +265,12 @@ async def open_floor(
     async with open_stack(options, f"http://127.0.0.1:{control_port}") as floor:
         await floor.calm()
         yield floor
-        await _assert_the_log_is_whole(floor.stack.ready["database"])
+        await assert_the_log_is_whole(floor)
 
 
-async def _assert_the_log_is_whole(database: str) -> None:
+async def assert_the_log_is_whole(floor: Floor) -> None:
     """Whatever was killed: nobody changed a row by hand, and the audit log has no doubt about it."""
-    engine = open_engine(database, application_name="test")
+    engine = open_engine(floor.stack.ready["database"], application_name="test")
     try:
         verdict = await verify(engine)
     finally:

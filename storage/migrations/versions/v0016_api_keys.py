@@ -47,6 +47,11 @@ _STATEMENTS = (
     CREATE TRIGGER api_keys_not_emptied BEFORE TRUNCATE ON api_keys
     FOR EACH STATEMENT EXECUTE FUNCTION keep_api_keys()
     """,
+    # The audit log has who made and revoked each; not the digest.
+    """
+    CREATE TRIGGER api_keys_audited AFTER INSERT OR UPDATE OR DELETE ON api_keys
+    FOR EACH ROW EXECUTE FUNCTION audit_row('key', 'key_id', 'revoked_by,created_by', 'digest')
+    """,
 )
 
 

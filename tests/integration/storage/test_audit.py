@@ -198,6 +198,37 @@ async def test_ledger_cut_back_to_an_earlier_checkpoint_is_found_by_the_copy_tha
     assert (found.kind, found.table) == ("missing", "audit_checkpoints")
 
 
+async def test_protection_that_is_switched_off_or_gone_is_named(full: AsyncEngine) -> None:
+    async with full.connect() as connection, connection.begin():
+        await connection.execute(text("ALTER TABLE order_events DISABLE TRIGGER order_events_audited"))
+        await connection.execute(text("DROP TRIGGER audit_events_append_only ON audit_events"))
+        found = (await verify_in(connection)).found
+        await connection.rollback()
+    assert [(one.kind, one.row) for one in found] == [
+        ("missing", "tgname=audit_events_append_only"),
+        ("changed", "tgname=order_events_audited"),
+    ]
+
+
+async def test_api_key_is_in_the_log_with_who_made_and_revoked_it_and_without_its_digest(
+    engine: AsyncEngine, rows: Rows
+) -> None:
+    columns = "(key_id, name, digest, scopes, created_by)"
+    for statement in (
+        f"INSERT INTO api_keys {columns} VALUES ('k1', 'agent', decode(repeat('ab', 32), 'hex'), '{{read}}', 'jo')",
+        "UPDATE api_keys SET revoked_by = 'ann', revoked_at = now(), revoked_because = 'lost'",
+    ):
+        async with engine.begin() as connection:
+            await connection.execute(text(statement))
+    told = await rows("SELECT chain, action, actor, record::text AS record FROM audit_events ORDER BY seq")
+    assert [(row.chain, row.action, row.actor) for row in told] == [
+        ("key:k1", "api_keys.insert", "jo"),
+        ("key:k1", "api_keys.update", "ann"),
+    ]
+    assert not any("digest" in row.record or "abab" in row.record for row in told)
+    assert (await verify(engine)).found == []
+
+
 async def test_one_order_is_verified_alone(full: AsyncEngine, rows: Rows) -> None:
     first, other = [row.order_id for row in await rows("SELECT order_id FROM orders ORDER BY number LIMIT 2")]
     async with full.connect() as connection, connection.begin():
