@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from api.app import create_app
+from api.approvals import WordBody, _approver
 from api.callers import FRESH_S, OPEN_PATHS, RIGHTS, KeyTable, check_scope, right_of
 from api.errors import KeysUnavailable, NotPermitted
 from domain.api_keys import (
@@ -25,9 +26,12 @@ from domain.api_keys import (
     id_in,
     write_key,
 )
+from domain.approvals import why_not_approved_by
 from domain.errors import ConfigurationError, StoreUnavailable, UnknownAccount
+from domain.order import TradingMode
 from observability.logs import masked
 from settings import Settings
+from tests.factories import make_request
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 _UNREACHABLE = {"temporal_address": "127.0.0.1:1", "database_url": "postgresql://u:p@127.0.0.1:1/x"}
@@ -314,3 +318,24 @@ def test_no_address_is_ever_taken_from_a_request() -> None:
     assert {"symbol", "amount", "because"} <= names, "the fields are looked for in the wrong place"
     words = ("url", "uri", "host", "callback", "webhook", "path", "file", "address", "server")
     assert not [name for name in names if any(word in name for word in words)]
+
+
+@pytest.mark.parametrize(
+    ("caller", "required", "approver", "refusal"),
+    [
+        (Caller(name="jo"), True, "jo", None),
+        (Caller(name="momentum"), True, "momentum", "who asked for an order cannot approve it"),
+        (Caller(key_id="API_KEY"), True, "rest", "an approval needs the name of who approves"),
+        (Caller(), False, "somebody else", None),
+    ],
+)
+def test_who_approves_is_the_key_and_not_what_the_caller_says(
+    caller: Caller, required: bool, approver: str, refusal: str | None
+) -> None:
+    body = WordBody(because="fits", by="somebody else")
+    context: Any = SimpleNamespace(settings=Settings(**_UNREACHABLE, api_keys_required=required))
+    request = make_request().model_copy(update={"requested_by": "momentum"})
+    order = request.new_order(exchange="binanceus", mode=TradingMode.PAPER)
+    by = _approver(caller, body, context)
+    assert by == approver
+    assert why_not_approved_by(order, by) == refusal
