@@ -1,6 +1,6 @@
 """The intent: one transaction for decision, reservation, order and first facts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -122,7 +122,7 @@ async def admit(
     order, decision = asked.order, asked.decision
     if decision.answer is Answer.UNAVAILABLE:
         return Admission(answer=decision.answer, order=order, reason=decision.reason)
-    event = _decided(asked, validated, request, now)
+    event = _decided(decision, asked.arrival, validated, request, now)
     decided = order.apply(event)
     if decision.reservation is None:
         if not await order_rows.add(connection, decided):
@@ -137,7 +137,7 @@ async def admit(
             left = await holdings.available(connection, request.account, decision.reservation.asset)
             reason = balance_denial(decision.reservation, left)
             decision = Decision(answer=Answer.DENY, reason=reason, findings=decision.findings)
-            event = _decided(replace(asked, decision=decision), validated, request, now)
+            event = _decided(decision, asked.arrival, validated, request, now)
             decided = order.apply(event)
             await order_rows.save(connection, decided, [event], evidence=evidence(decision))
     return Admission(answer=decision.answer, order=decided, reason=decision.reason)
@@ -211,8 +211,9 @@ async def check_again(
     )
 
 
-def _decided(asked: Asked, validated: Validated, request: OrderRequest, now: datetime) -> OrderEvent:
-    decision = asked.decision
+def _decided(
+    decision: Decision, arrival: Arrival | None, validated: Validated, request: OrderRequest, now: datetime
+) -> OrderEvent:
     if decision.answer in (Answer.ALLOW, Answer.HOLD) and validated.normal is not None:
         allowed = decision.answer is Answer.ALLOW
         return OrderEvent(
@@ -223,7 +224,7 @@ def _decided(asked: Asked, validated: Validated, request: OrderRequest, now: dat
             requested_by=request.requested_by,
             placement=validated.placement,
             watch_since=validated.watch_since,
-            arrival=asked.arrival if allowed else None,
+            arrival=arrival if allowed else None,
         )
     return OrderEvent(
         event_type=OrderEventType.DENIED, ts_event=now, reason=decision.reason, requested_by=request.requested_by

@@ -80,12 +80,12 @@ class MemoryOrderStore(MemoryComparison):
         if decision.answer is Answer.UNAVAILABLE:
             return Admission(answer=decision.answer, order=order, reason=decision.reason)
         self._claim_key(book, request)
-        event = admission._decided(decision, validated, request, now)
+        event = admission._decided(decision, validated.arrival, validated, request, now)
         decided = order.apply(event)
         if decision.reservation is not None and not book.reserve(decided, decision.reservation):
             left = book.available(decision.reservation.asset)
             decision = Decision(answer=Answer.DENY, reason=balance_denial(decision.reservation, left))
-            event = admission._decided(decision, validated, request, now)
+            event = admission._decided(decision, validated.arrival, validated, request, now)
             decided = order.apply(event)
         self._add(book, decided, event)
         return Admission(answer=decision.answer, order=decided, reason=decision.reason)

@@ -31,10 +31,13 @@ _ACTIVITIES = {
 
 
 class Worker:
-    """One process. It is also what an activity finds as its Temporal context: heartbeat and shutdown."""
+    """One process. It is also what an activity finds as its Temporal context and its own description there."""
 
     logger_details: ClassVar[dict[str, Any]] = {}
     heartbeat_details: ClassVar[tuple[Any, ...]] = ()
+    workflow_id: ClassVar[str] = "simulated"
+    activity_type: ClassVar[str] = "simulated"
+    attempt: ClassVar[int] = 1
 
     def __init__(self, world: "World", number: int, generation: int, skew_s: float) -> None:
         self.world = world
