@@ -29,9 +29,11 @@ from api.problems import problem
 from domain.errors import VenueUnavailable
 from embedded.child import python_module, without_secrets
 from exchanges import verdicts
+from observability import traces
 from observability.logs import hide, set_up_logs
 from simulator.running import API_KEY, SECRET_KEY
 from tests.faults.floor import Floor, open_floor
+from tests.otlp_receiver import Receiver, receiving
 from tests.vault_server import VaultServer
 from workflows.temporal_plugin import _CONVERTER
 
@@ -45,6 +47,7 @@ class Stack:
 
     floor: Floor
     secrets: Mapping[str, bytes]
+    traces: Receiver
 
     def assert_clean(self, where: str, content: bytes, *, holds: bytes) -> None:
         """Look for every secret; what must be there has to be found too, or this looks in the wrong place."""
@@ -68,18 +71,20 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, vault_server: VaultSer
     environ = {"VAULT_ADDR": vault.address, "VAULT_ROLE_ID": role_id, "VAULT_SECRET_ID": secret_id}
     os.environ["CANARY_API_KEY"] = CANARIES[0]  # what somebody has in his shell must not reach foreign servers
     try:
-        async with open_floor(tmp_path_factory.mktemp("canaries"), vault=environ) as floor:
-            await floor.until_reconciled()
-            vault.write("api_keys/binanceus", api_key=CANARIES[0], secret_key=CANARIES[1], **passphrase)
-            keys = {"add": {CANARIES[0]: CANARIES[1]}, "revoke": [API_KEY]}
-            (await floor.venue.post("/keys", json=keys)).raise_for_status()
-            await floor.place("rotated")
-            await floor.place("dear", order_type="limit", price=Decimal("99"), amount=Decimal("1"))
-            await floor.fault("drop_after", method="POST", path="/order", times=1)
-            doubted = await floor.place("doubted")
-            await floor.until_final(doubted["id"])
-            secrets = {name: name.encode() for name in (*CANARIES, SECRET_KEY, secret_id, vault.root_token)}
-            yield Stack(floor, secrets)
+        with receiving() as receiver:
+            environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = receiver.address
+            async with open_floor(tmp_path_factory.mktemp("canaries"), vault=environ) as floor:
+                await floor.until_reconciled()
+                vault.write("api_keys/binanceus", api_key=CANARIES[0], secret_key=CANARIES[1], **passphrase)
+                keys = {"add": {CANARIES[0]: CANARIES[1]}, "revoke": [API_KEY]}
+                (await floor.venue.post("/keys", json=keys)).raise_for_status()
+                await floor.place("rotated")
+                await floor.place("dear", order_type="limit", price=Decimal("99"), amount=Decimal("1"))
+                await floor.fault("drop_after", method="POST", path="/order", times=1)
+                doubted = await floor.place("doubted")
+                await floor.until_final(doubted["id"])
+                secrets = {name: name.encode() for name in (*CANARIES, SECRET_KEY, secret_id, vault.root_token)}
+                yield Stack(floor, secrets, receiver)
     finally:
         del os.environ["CANARY_API_KEY"]
         vault.write("agents/execution", dry_run_mode="True")
@@ -148,6 +153,13 @@ async def test_rest_answers_and_errors(stack: Stack) -> None:
 
 async def test_metrics(stack: Stack) -> None:
     stack.assert_clean("the metrics", (await stack.floor.rest.get("/metrics")).content, holds=b"volex_")
+
+
+async def test_traces(stack: Stack) -> None:
+    async with asyncio.timeout(15):
+        while b"venue submit" not in b"".join(stack.traces.bodies):
+            await asyncio.sleep(0.2)
+    stack.assert_clean("the traces", b"".join(stack.traces.bodies), holds=b"venue submit")
 
 
 async def test_command_line(stack: Stack) -> None:
@@ -230,6 +242,16 @@ def _in_ledger(secret: Any) -> bytes:
     return Model(key=secret).model_dump_json().encode()
 
 
+def _traced(secret: Any) -> bytes:
+    with receiving() as receiver:
+        traces.set_up_traces(receiver.address, service="volex-test")
+        plain = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
+        with contextlib.suppress(VenueUnavailable), traces.request_span("POST", {}):
+            raise VenueUnavailable(f"the venue said: {plain}")
+        traces.stop_traces()
+        return b"".join(receiver.bodies)
+
+
 def _in_environment(secret: Any) -> bytes:
     environ = {"PATH": "/bin", "X_SECRET_KEY": CANARIES[0], "X_URL": f"postgresql://a:{CANARIES[0]}@b/c"}
     handed_on = without_secrets(environ) if isinstance(secret, SecretStr) else environ
@@ -240,6 +262,7 @@ SINKS: Mapping[str, Callable[[Any], bytes]] = {
     "logs": _logged,
     "words of a venue": _venue_said,
     "metrics": _counted,
+    "traces": _traced,
     "REST answers and errors": _answered,
     "workflow history": _in_history,
     "ledger": _in_ledger,
