@@ -93,8 +93,7 @@ async def test_orders_live_through_rotation_sealing_and_restart_of_vault(vaulted
     placed.append(await floor.place("known"))  # the doubt may have ended before the rotation: now its keys are known
 
     await asyncio.to_thread(vaulted.vault.seal)
-    told = await vaulted.health("unavailable")
-    assert told["status"] == "degraded"
+    assert (await vaulted.health("unavailable"))["status"] == "degraded"
     placed.append(await floor.place("cached"))
 
     new = await vaulted.venue_changes_keys()
